@@ -98,7 +98,7 @@ impl HasStoreError for TokensError {
 /// The status of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyStatus {
-    /// Published in advance, so that every verifier has loaded the key before it signs.
+    /// Published in advance, so that every verifier has loaded the key before the key signs tokens.
     Standby,
     /// Signs new tokens.
     Active,

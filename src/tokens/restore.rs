@@ -1,9 +1,10 @@
 //! Checks tokens that were minted before the database was restored from a backup.
 //!
 //! The restored database may lack the sessions of these tokens, and all revocations since the backup. Such a
-//! token is accepted only if the database contains its session, or its user if the token has no session. A
-//! restored database begins a new feed epoch (see `epochs`). The check is one query for each token; later
-//! requests use the cached result.
+//! token is accepted only if the database contains its session, and the session is active and has the
+//! generation of the token or a later one. A token without a session is accepted only if the database
+//! contains its user. A new feed epoch begins after a restore (see `epochs`). The check is one query for each
+//! token; later requests use the cached result.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -59,7 +60,7 @@ impl Epoch {
         self.id.load(Ordering::Acquire)
     }
 
-    /// Returns true if `minted_at` is before the restore that began the epoch.
+    /// Returns true if the epoch began after `minted_at`, or at most [`SKEW`] before it.
     pub(super) fn began_after(&self, minted_at: DateTime<Utc>) -> bool {
         minted_at.timestamp_millis() < self.check_before.load(Ordering::Acquire)
     }
@@ -82,7 +83,8 @@ impl Tokens {
         self.inner.epoch.began_after(from_millis(created_at))
     }
 
-    /// Checks that the database contains the session of a token that was minted before the feed epoch began.
+    /// Checks that the database contains the session of a token that was minted before the feed epoch began,
+    /// or the user of a token without a session.
     ///
     /// # Errors
     ///

@@ -196,8 +196,8 @@ mod tests {
         // S-19, S-25
         let vectors: Value = serde_json::from_str(include_str!("algorithms/vectors.json")).unwrap();
         for (name, token) in vectors["jws"].as_object().unwrap() {
-            // The payload of RFC 8037 A.4 is not JSON. The other headers have no `kid`, and their `typ`
-            // is missing or wrong.
+            // The payload of RFC 8037 A.4 is not JSON. The headers of the other tokens have no `kid`, and
+            // their `typ` is missing or wrong.
             let header = header(token.as_str().unwrap());
             assert_eq!(header.is_none(), name == "RFC 8037 A.4");
             assert_eq!(header.as_ref().and_then(kid), None, "{name}");

@@ -110,7 +110,7 @@ pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::R
 
 /// Returns the key that verifies signatures. `public` is an uncompressed point for ES256 (SEC 1 §2.3.3), 32
 /// bytes for `EdDSA` (RFC 8032), or an `RSAPublicKey` in DER for RS256 (RFC 8017). HS256 uses `private`
-/// instead. Returns `None` for a corrupt key.
+/// instead. Returns `None` if the key is found to be corrupt. A key for RS256 is not checked.
 pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
     match alg {
         Alg::Es256 => {
@@ -126,7 +126,8 @@ pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> O
     }
 }
 
-/// Returns the key that signs, or `None` if `private` is corrupt.
+/// Returns the key that signs. Returns `None` for a key for RS256 that can't be parsed, and for a secret for
+/// HS256 that is too short. Other keys are not checked.
 pub(super) fn encoding_key(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
     match alg {
         Alg::Es256 => Some(EncodingKey::from_ec_der(private)),
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_corrupt_key_is_rejected() {
+    fn keys_and_secrets_of_a_wrong_length_are_rejected() {
         for alg in [Alg::Es256, Alg::EdDsa] {
             assert!(decoding_key(alg, b"", None).is_none());
             assert!(decoding_key(alg, &[4; 31], None).is_none());

@@ -1,8 +1,8 @@
 //! The cache key of a verified token: the whole token.
 //!
-//! A lookup compares every byte. The hash uses only the end of the token, which is its signature: signatures
-//! differ between tokens, and only this server can create a valid one. A hash of the whole token would not
-//! distribute the entries better.
+//! A lookup compares every byte. The hash uses only the end of the token, where the signature is: signatures
+//! differ between tokens, and only this server can create a valid signature. A hash of the whole token would
+//! not distribute the entries better.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -93,7 +93,7 @@ impl KeyRing {
             algorithms::to_public_key(&key.kid, key.alg, key.decoding_key.as_ref()?)
         };
         self.published = order.into_iter().filter_map(key).collect();
-        // The kids are thumbprints, so they identify the whole keys.
+        // The kids of public keys are thumbprints, so they identify the whole keys.
         let mut content = env!("CARGO_PKG_VERSION").to_owned();
         for key in &self.published {
             content.push(' ');

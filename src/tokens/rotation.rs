@@ -137,7 +137,7 @@ impl KeyRotation {
     }
 
     /// Replaces the standby keys with a new key, and waits until every replica has loaded the new key.
-    /// Returns its kid.
+    /// Returns the kid of the new key.
     async fn publish_standby(&self, stored: &[StoredKey], alg: Alg) -> Result<String, TokensError> {
         let key = self.create_key(alg, KeyStatus::Standby).await?;
         let kid = key.kid.clone();

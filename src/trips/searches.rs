@@ -41,8 +41,8 @@ impl Searches {
     ) -> Result<store::FoundPage, TripsError> {
         let permit = self.admit(listing.owner).await?;
         let (db, deadline) = (db.searches(), Instant::now() + TIMEOUT);
-        // Run in a separate task, which holds the permit until the search has ended. If the client
-        // disconnects, the user's next search therefore can't start earlier.
+        // Run in a separate task, which holds the permit until the search has ended. Therefore, even if the
+        // client disconnects, the user's next search starts only after this search has ended.
         let search = tokio::spawn(async move {
             let input = (listing, q, deadline);
             let found =

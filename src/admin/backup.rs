@@ -124,7 +124,7 @@ async fn restore_sqlite(
     backups.require_same_kind(path, &header)?;
     // Apply the steps of the schema that the backup does not have, and begin the new epoch, before the copy
     // replaces the database.
-    let db = db::open_unjournaled(copy.path()).await.map_err(StartError::from)?;
+    let db = db::open_unjournaled(&db::file_url(copy.path())).await.map_err(StartError::from)?;
     let renewed = renew_epoch(settings, db).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
     replace(file, copy.path(), replaced.as_deref()).map_err(|source| {

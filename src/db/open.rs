@@ -21,7 +21,6 @@ use super::full_disk::{ImmutableReaders, connect_immutable, is_disk_full};
 use super::lanes::{Lane, Lanes};
 use super::migration_lock::run_locked;
 use super::read_pool::ReadPool;
-use super::snapshot::file_url;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::Writer;
 use super::steps::step_names;
@@ -143,7 +142,7 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
 }
 
-/// Opens the SQLite file `path` and migrates its schema, without a journal and without syncs. No other process
+/// Opens the SQLite database at `url` and migrates its schema, without a journal and without syncs. No other process
 /// may use the file. After an error or a crash the file is damaged, and the caller must delete it. The caller
 /// must sync the file before using it as a database.
 ///
@@ -152,13 +151,12 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
 /// # Errors
 ///
 /// [`OpenError`]. Each message is one line.
-pub async fn open_unjournaled(path: &Path) -> Result<Db, OpenError> {
-    let url = file_url(path);
-    let writer = connect(sqlite_options(&url, None)).await.map_err(unreachable(&url))?;
+pub async fn open_unjournaled(url: &str) -> Result<Db, OpenError> {
+    let writer = connect(sqlite_options(url, None)).await.map_err(unreachable(url))?;
     for pragma in ["PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"] {
-        writer.execute_unprepared(pragma).await.map_err(unreachable(&url))?;
+        writer.execute_unprepared(pragma).await.map_err(unreachable(url))?;
     }
-    Ok(Db { backend: open_sqlite(&url, writer).await?, lane: Lane::default(), writes: Arc::default() })
+    Ok(Db { backend: open_sqlite(url, writer).await?, lane: Lane::default(), writes: Arc::default() })
 }
 
 /// Migrates the schema on the writer's connection, and opens the read-only connections.

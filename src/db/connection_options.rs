@@ -11,6 +11,7 @@ use sea_orm::{ConnectOptions, sqlx};
 
 use super::LOCK_TIMEOUT;
 use super::lanes::{Lane, SEARCH_STATEMENT_TIMEOUT};
+use super::opened_connections::OpenedConnections;
 
 /// How long to wait for a connection before the call fails with [`super::StoreError::Unavailable`].
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,8 +93,8 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
     options
 }
 
-/// Returns the options of the connections of a lane to a server.
-pub(super) fn lane_options(url: &str, lane: Lane) -> ConnectOptions {
+/// Returns the options of the connections of a lane to a server. Each new connection is counted in `opened`.
+pub(super) fn lane_options(url: &str, lane: Lane, opened: &OpenedConnections) -> ConnectOptions {
     let mut options = server_options(url, lane.server_connections());
     let timeout = (lane == Lane::Searches).then_some(SEARCH_STATEMENT_TIMEOUT);
     options.map_sqlx_postgres_opts(move |postgres| {
@@ -107,8 +108,18 @@ pub(super) fn lane_options(url: &str, lane: Lane) -> ConnectOptions {
             None => postgres,
         }
     });
+    let (on_postgres, on_mysql) = (opened.clone(), opened.clone());
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let opened = on_postgres.clone();
+        pool.after_connect(move |_, _| {
+            opened.increment();
+            Box::pin(async { Ok(()) })
+        })
+    });
     options.map_sqlx_mysql_pool_opts(move |pool| {
+        let opened = on_mysql.clone();
         pool.after_connect(move |connection, _| {
+            opened.increment();
             Box::pin(async move {
                 prepare_session(connection).await?;
                 match timeout {

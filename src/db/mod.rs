@@ -28,6 +28,7 @@ mod lanes;
 mod loader;
 mod migration_lock;
 mod open;
+mod opened_connections;
 mod pace;
 mod read_pool;
 mod read_snapshot;
@@ -78,6 +79,7 @@ pub use steps::{has_step, newest_step};
 pub use tx::Tx;
 
 use lanes::{Lane, Lanes};
+use opened_connections::OpenedConnections;
 use read_pool::ReadPool;
 use transaction::{in_transaction, retry_delay};
 use write_gate::WriteGate;
@@ -117,7 +119,7 @@ pub struct Db {
 #[derive(Clone, Debug)]
 enum Backend {
     Sqlite { writer: sqlite_writer::Writer, readers: Lanes<ReadPool>, files: sqlite_files::SqliteFiles },
-    Server { pools: Lanes<DatabaseConnection> },
+    Server { pools: Lanes<DatabaseConnection>, opened: OpenedConnections },
 }
 
 impl Db {
@@ -161,7 +163,7 @@ impl Db {
             Backend::Sqlite { readers, .. } => {
                 work(&Tx::reader(readers.get(self.lane).clone()), &input).await
             }
-            Backend::Server { pools } => {
+            Backend::Server { pools, .. } => {
                 let pool = pools.get(self.lane).clone();
                 let read = detached(async move {
                     let tx = Tx::pooled(pool);
@@ -213,7 +215,7 @@ impl Db {
         let started = Instant::now();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.submit(limit, input, work).await,
-            Backend::Server { pools } => {
+            Backend::Server { pools, .. } => {
                 let (pool, gate) = (pools.get(self.lane).clone(), WriteGate::default());
                 let task = gate.clone();
                 let work =
@@ -271,7 +273,7 @@ impl Db {
                     let ping = Statement::from_string(DbBackend::Sqlite, "SELECT 1");
                     readers.background.execute(ping).await.map_err(StoreError::from)
                 }
-                Backend::Server { pools } => {
+                Backend::Server { pools, .. } => {
                     pools.background.execute_unprepared("SELECT 1").await.map_err(StoreError::from)
                 }
             }
@@ -287,7 +289,7 @@ impl Db {
                 let (used, max) = readers.usage();
                 PoolUsage { pool, used, max }
             }),
-            Backend::Server { pools } => pools.named().map(|(pool, connections)| {
+            Backend::Server { pools, .. } => pools.named().map(|(pool, connections)| {
                 let (used, max) = open::pool_usage(connections);
                 PoolUsage { pool, used, max }
             }),
@@ -302,7 +304,7 @@ impl Db {
                 join_all(readers.all().map(ReadPool::close)).await;
                 writer.close().await;
             }
-            Backend::Server { pools } => {
+            Backend::Server { pools, .. } => {
                 for closed in join_all(pools.all().map(DatabaseConnection::close_by_ref)).await {
                     if let Err(error) = closed {
                         tracing::warn!(%error, "failed to close the database");
@@ -353,7 +355,8 @@ mod tests {
 
     fn server(pool: DatabaseConnection) -> Db {
         let pools = Lanes { requests: pool.clone(), searches: pool.clone(), background: pool };
-        Db { backend: Backend::Server { pools }, lane: Lane::default(), writes: Arc::default() }
+        let backend = Backend::Server { pools, opened: OpenedConnections::default() };
+        Db { backend, lane: Lane::default(), writes: Arc::default() }
     }
 
     #[tokio::test]

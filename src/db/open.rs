@@ -20,6 +20,7 @@ use super::connection_options::{
 use super::full_disk::{ImmutableReaders, connect_immutable, is_disk_full};
 use super::lanes::{Lane, Lanes};
 use super::migration_lock::run_locked;
+use super::opened_connections::OpenedConnections;
 use super::read_pool::ReadPool;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::Writer;
@@ -136,8 +137,9 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
         }
     } else {
         migrate_up(url).await?;
-        let pools = Lanes::from_fn(|lane| Database::connect(lane_options(url, lane)));
-        Backend::Server { pools: pools.await.map_err(unreachable(url))? }
+        let opened = OpenedConnections::default();
+        let pools = Lanes::from_fn(|lane| Database::connect(lane_options(url, lane, &opened)));
+        Backend::Server { pools: pools.await.map_err(unreachable(url))?, opened }
     };
     Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
 }

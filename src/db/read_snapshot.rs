@@ -29,7 +29,7 @@ impl Db {
                 snapshot.end().await;
                 result
             }
-            Backend::Server { pools } => {
+            Backend::Server { pools, .. } => {
                 let pool = pools.get(self.lane).clone();
                 detached(async move {
                     let first = in_snapshot(&pool, &input, &work).await;

@@ -212,7 +212,8 @@ pub async fn build(
         flows.clone(),
         throttle.clone(),
     );
-    let trips = Trips::new(db.clone(), clock.clone(), &secret, trip_quotas(settings));
+    let (quotas, page_cache_bytes) = (trip_quotas(settings), settings.page_cache_bytes);
+    let trips = Trips::new(db.clone(), clock.clone(), &secret, quotas, page_cache_bytes);
     let shares = Shares::new(db.clone(), clock.clone(), trips.clone(), &secret, public_url);
     let max_remembered = settings.quotas.sync_operations.into();
     let sync = Sync::new(db.clone(), clock.clone(), trips.clone(), &secret, max_remembered);

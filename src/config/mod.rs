@@ -165,6 +165,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// The maximum number of open connections of one client address.
     pub max_connections_per_address: usize,
+    /// Maximum size of the cache of pages of trips, in bytes. With 0, pages are not cached.
+    pub page_cache_bytes: u64,
     /// What one user can store.
     pub quotas: Quotas,
     /// When and where backups are made.
@@ -329,6 +331,7 @@ fn read(raw: RawSettings) -> (Settings, Vec<String>) {
         hash_wait_secs: r.required("hash_wait_secs", 0, parse::number),
         max_connections: r.required("max_connections", 0, parse::number),
         max_connections_per_address: r.required("max_connections_per_address", 0, parse::number),
+        page_cache_bytes: r.required("page_cache_bytes", 0, parse::number),
         quotas: Quotas::read(&mut r),
         ignored_variables: r.raw.ignored_variables(),
         backups: BackupSettings::read(&mut r),

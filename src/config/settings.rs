@@ -273,6 +273,8 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum number of open connections"),
     setting("max_connections_per_address", "1000", number(1, 100_000),
         "Maximum number of open connections of one client address, or of one /64 network for IPv6"),
+    setting("page_cache_bytes", "33554432", number(0, QUOTA_BYTES_MAX),
+        "Maximum size of the cache of pages of trips in memory, in bytes; 0 disables it"),
     setting("quota_trips", "20000", number(1, QUOTA_MAX),
         "Maximum number of trips of a user"),
     setting("quota_trip_bytes", "67108864", number(1, QUOTA_BYTES_MAX),

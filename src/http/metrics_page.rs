@@ -43,6 +43,7 @@ fn snapshot(app: &App) -> Snapshot {
     Snapshot {
         revocation_age_secs: app.tokens.poll_age().as_secs_f64(),
         signing_key_age_secs: app.tokens.signing_key_age().map(TimeDelta::as_seconds_f64),
+        page_cache_bytes: app.trips.cached_page_bytes(),
         ready: [
             (ReadinessCheck::Database, !app.tokens.is_cut_off()),
             (ReadinessCheck::SigningKey, app.tokens.can_mint()),

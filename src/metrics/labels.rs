@@ -30,6 +30,17 @@ pub enum RefreshOutcome {
     Unknown,
 }
 
+/// The result of looking up a page of trips in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageLookup {
+    /// The cached page was returned.
+    Hit,
+    /// The trips have changed since the page was read.
+    Outdated,
+    /// The page is not in the cache.
+    Miss,
+}
+
 /// A condition for the readiness of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadinessCheck {
@@ -178,6 +189,20 @@ impl TokenRejection {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+impl PageLookup {
+    /// Every value.
+    pub(super) const ALL: [Self; 3] = [Self::Hit, Self::Outdated, Self::Miss];
+
+    /// Returns the value of the label `result`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Outdated => "outdated",
+            Self::Miss => "miss",
         }
     }
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 pub use auth::{AuthOutcome, auth_attempt, auth_attempted};
 pub use http::{ActiveRequest, UNMATCHED, known_method, request};
-pub use labels::{AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, ReplicaMismatch, TokenRejection};
+pub use labels::{
+    AuthMethod, AuthResult, PageLookup, ReadinessCheck, RefreshOutcome, ReplicaMismatch, TokenRejection,
+};
 use registry::METRICS;
 
 /// The media type of [`render`].
@@ -27,6 +29,8 @@ pub struct Snapshot {
     pub revocation_age_secs: f64,
     /// The age of the signing key, in seconds, if there is one.
     pub signing_key_age_secs: Option<f64>,
+    /// The size of all cached pages, in bytes.
+    pub page_cache_bytes: u64,
     /// Every readiness check, and whether it passes.
     pub ready: [(ReadinessCheck, bool); ReadinessCheck::ALL.len()],
 }
@@ -51,6 +55,7 @@ pub fn render() -> String {
 pub fn set_snapshot(snapshot: &Snapshot) {
     METRICS.revocation_age.set(snapshot.revocation_age_secs);
     METRICS.signing_key_age.set(snapshot.signing_key_age_secs.unwrap_or(f64::NAN));
+    METRICS.page_cache_bytes.set(i64::try_from(snapshot.page_cache_bytes).unwrap_or(i64::MAX));
     for (check, passes) in snapshot.ready {
         METRICS.ready.with_label_values(&[check.name()]).set(i64::from(passes));
     }
@@ -147,6 +152,11 @@ pub fn committed(functions: usize, took: Duration) {
 /// Records the result of one operation of an offline app. `status` is from a fixed set.
 pub fn synced(status: &'static str) {
     METRICS.sync_operations.with_label_values(&[status]).inc();
+}
+
+/// Records that a page of trips was looked up in the cache.
+pub fn page_looked_up(result: PageLookup) {
+    METRICS.page_lookups.with_label_values(&[result.name()]).inc();
 }
 
 /// Sets the number of waiting mails, the number of failed mails, and the age of the oldest waiting mail.

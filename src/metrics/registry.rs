@@ -12,7 +12,7 @@ use prometheus::{
 };
 
 use super::labels::{
-    AuthMethod, AuthResult, ReadinessCheck, RefreshOutcome, ReplicaMismatch, TokenRejection,
+    AuthMethod, AuthResult, PageLookup, ReadinessCheck, RefreshOutcome, ReplicaMismatch, TokenRejection,
 };
 
 /// The upper bounds of the histogram buckets for the durations of requests, in seconds.
@@ -53,6 +53,8 @@ pub(super) struct Metrics {
     pub(super) signing_key_age: Gauge,
     pub(super) ready: IntGaugeVec,
     pub(super) replica_mismatch: IntGaugeVec,
+    pub(super) page_lookups: IntCounterVec,
+    pub(super) page_cache_bytes: IntGauge,
     pub(super) sync_operations: IntCounterVec,
     pub(super) outbox: IntGaugeVec,
     pub(super) outbox_age: Gauge,
@@ -177,6 +179,9 @@ impl Metrics {
             replica_mismatch: b.gauges("tripgate_replica_mismatch",
                 "1 if another server on the same database differs from this server, otherwise 0, by kind of difference.", "kind",
                 &ReplicaMismatch::ALL.map(ReplicaMismatch::name)),
+            page_lookups: b.counters("tripgate_page_cache_lookups_total",
+                "Lookups of pages of trips in the cache, by result.", "result", &PageLookup::ALL.map(PageLookup::name)),
+            page_cache_bytes: b.gauge("tripgate_page_cache_bytes", "Size of the cached pages of trips."),
             sync_operations: b.counters("tripgate_sync_operations_total",
                 "Operations of offline apps, by status.", "status", &["applied", "duplicate", "conflict", "rejected"]),
             outbox: b.gauges("tripgate_outbox_mails", "Mails in the outbox, by state.", "state", &["waiting", "failed"]),

@@ -4,10 +4,12 @@
 //! every database, because they compare a folded form of the texts (without case and accents), which is
 //! stored with the trip.
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use search_index::fold;
 use uuid::Uuid;
 
+use super::page_cache::{CachedPage, Moment, PageKey};
 use super::query::{Filter, Listing, Query};
 use super::sort_keys::days;
 use super::{PAGE_MAX, Trip, Trips, TripsError, cursor, store};
@@ -19,8 +21,28 @@ pub struct Page {
     pub items: Vec<Trip>,
     /// The cursor of the next page, if there is one; valid only for the same owner and list.
     pub next: Option<String>,
+    /// The owner's change counter at the time of reading.
+    pub changes: i64,
+}
+
+/// A page of the owner's trips as JSON.
+#[derive(Debug, Clone)]
+pub struct RenderedPage {
+    /// The page.
+    pub json: Bytes,
+    /// The cursor of the next page, if there is one; valid only for the same owner and list.
+    pub next: Option<String>,
     /// The entity tag of this page, for the state that was read.
     pub etag: String,
+}
+
+/// The state of an owner's trips, as the entity tag of a page identifies it.
+#[derive(Debug, Clone)]
+pub struct PageState {
+    /// The entity tag of the page in this state.
+    pub etag: String,
+    /// The owner's change counter.
+    changes: i64,
 }
 
 impl Trips {
@@ -52,22 +74,64 @@ impl Trips {
         Ok(listing)
     }
 
-    /// Returns the current entity tag of the page without reading the page.
+    /// Returns the current state of the page without reading the page.
     ///
     /// # Errors
     ///
     /// [`TripsError::Store`].
-    pub async fn etag(&self, listing: &Listing) -> Result<String, TripsError> {
-        let counter = self.counters.get(listing.owner).await?;
-        Ok(self.etag_at(listing, counter.unwrap_or_default().changes))
+    pub async fn page_state(&self, listing: &Listing) -> Result<PageState, TripsError> {
+        let changes = self.change_counter(listing.owner).await?;
+        Ok(PageState { etag: etag(&self.page_key(listing), changes), changes })
+    }
+
+    /// Returns the page after the cursor of `listing` as JSON: the page that `to_json` renders, or the page
+    /// that it has rendered before, if no trip of the owner has changed since. `state` is the current state
+    /// of the page, if the request has read it already.
+    ///
+    /// # Errors
+    ///
+    /// [`TripsError::Store`]; for a search also [`TripsError::SearchTimedOut`] and
+    /// [`TripsError::TooManySearches`].
+    pub async fn rendered_page<F>(
+        &self,
+        listing: Listing,
+        state: Option<PageState>,
+        to_json: F,
+    ) -> Result<RenderedPage, TripsError>
+    where
+        F: FnOnce(Vec<Trip>, Option<&str>) -> Vec<u8>,
+    {
+        let key = self.page_key(&listing);
+        let is_cacheable = listing.filter.q.is_none() && self.pages.is_on();
+        // Only a page that is stored costs the query of the counter.
+        if is_cacheable && let Some(page) = self.pages.find(&key, self.moment()) {
+            let changes = match state {
+                Some(state) => state.changes,
+                None => self.change_counter(key.owner).await?,
+            };
+            if self.pages.is_current(&key, &page, changes, self.db.opened_connections()) {
+                let (json, next) = page.content();
+                return Ok(RenderedPage { json, next, etag: etag(&key, changes) });
+            }
+        }
+        let read_at = self.moment();
+        let Page { items, next, changes } = self.list(listing).await?;
+        let json = to_json(items, next.as_deref());
+        let etag = etag(&key, changes);
+        if is_cacheable && self.pages.should_store(&key, json.len()) {
+            let page = CachedPage::new(changes, json, next, read_at);
+            let (json, next) = page.content();
+            self.pages.store(key, page);
+            return Ok(RenderedPage { json, next, etag });
+        }
+        Ok(RenderedPage { json: json.into(), next, etag })
     }
 
     /// Returns the page after the cursor of `listing`.
     ///
     /// # Errors
     ///
-    /// [`TripsError::Store`]; for a search also [`TripsError::SearchTimedOut`] and
-    /// [`TripsError::TooManySearches`].
+    /// Those of [`Trips::rendered_page`].
     pub async fn list(&self, listing: Listing) -> Result<Page, TripsError> {
         let found = if let Some(q) = listing.filter.q.clone() {
             self.searches.run(&self.db, listing.clone(), q).await?
@@ -77,7 +141,20 @@ impl Trips {
         };
         let store::FoundPage { trips, changes, last } = found;
         let next = last.map(|position| cursor::encode(&position, &listing, &self.cursors));
-        Ok(Page { items: trips, next, etag: self.etag_at(&listing, changes) })
+        Ok(Page { items: trips, next, changes })
+    }
+
+    /// Returns the size of all cached pages, in bytes.
+    pub fn cached_page_bytes(&self) -> u64 {
+        self.pages.bytes()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { time: self.clock.monotonic(), connections: self.db.opened_connections() }
+    }
+
+    async fn change_counter(&self, owner: Uuid) -> Result<i64, TripsError> {
+        Ok(self.counters.get(owner).await?.unwrap_or_default().changes)
     }
 
     /// Returns the database's query plan for this page.
@@ -90,10 +167,9 @@ impl Trips {
         plan.map_err(TripsError::Store)
     }
 
-    /// Returns the entity tag: the owner's change counter, and a MAC over everything that identifies the
-    /// page. The MAC includes the version of the program, because another version may serialize the same
-    /// trips differently.
-    fn etag_at(&self, listing: &Listing, changes: i64) -> String {
+    /// Returns the key of the page: the owner, and a MAC over everything that identifies the page. The MAC
+    /// includes the version of the program, because another version may serialize the same trips differently.
+    fn page_key(&self, listing: &Listing) -> PageKey {
         let mut page_id = listing.fingerprint();
         page_id.extend_from_slice(listing.owner.as_bytes());
         page_id.extend_from_slice(&listing.limit.to_be_bytes());
@@ -102,8 +178,17 @@ impl Trips {
             page_id.push(0);
             page_id.extend(position.to_bytes());
         }
-        let mac = self.cursors.tag(&page_id);
-        let short_mac = mac.as_ref().iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-        format!("{changes}-{short_mac:x}")
+        let tag = self.cursors.tag(&page_id);
+        let mut mac = [0; 32];
+        for (to, from) in mac.iter_mut().zip(tag.as_ref()) {
+            *to = *from;
+        }
+        PageKey { owner: listing.owner, mac }
     }
+}
+
+/// Returns the entity tag of a page: the owner's change counter, and a part of the MAC that identifies the
+/// page.
+fn etag(key: &PageKey, changes: i64) -> String {
+    format!("{changes}-{:x}", key.mac_word::<0>())
 }

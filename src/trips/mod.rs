@@ -11,6 +11,7 @@ mod cursor;
 mod feed;
 mod fields;
 mod listing;
+mod page_cache;
 mod query;
 mod quotas;
 mod searches;
@@ -32,7 +33,8 @@ use crate::secrets::{MacKey, MasterSecret, Purpose, sha256};
 
 pub use feed::{Feed, FeedQuery};
 pub use fields::{Patch, Status, TripFields, UncheckedFields};
-pub use listing::Page;
+pub use listing::{PageState, RenderedPage};
+use page_cache::PageCache;
 pub use query::{Listing, Query, SEARCH_MAX, Sort};
 pub use quotas::{Quota, Quotas, Usage};
 use searches::Searches;
@@ -237,11 +239,13 @@ pub struct Trips {
     counters: BatchLoader<Uuid, Counter>,
     quotas: Quotas,
     searches: Searches,
+    pages: PageCache,
 }
 
 impl Trips {
-    /// Creates the service. The key that authenticates cursors is derived from `secret`.
-    pub fn new(db: Db, clock: Clock, secret: &MasterSecret, quotas: Quotas) -> Self {
+    /// Creates the service. The key that authenticates cursors is derived from `secret`. `page_cache_bytes` is
+    /// the maximum size of the cache of pages; 0 turns it off.
+    pub fn new(db: Db, clock: Clock, secret: &MasterSecret, quotas: Quotas, page_cache_bytes: u64) -> Self {
         let cursors = MacKey::from_secret(secret, Purpose::Cursors);
         let reader = db.clone();
         let counters = BatchLoader::new(move |owners| {
@@ -249,7 +253,8 @@ impl Trips {
             async move { db.read(owners, |tx, owners: &Vec<_>| store::counters(tx, owners).boxed()).await }
                 .boxed()
         });
-        Self { db, clock, cursors, counters, quotas, searches: Searches::default() }
+        let pages = PageCache::new(page_cache_bytes);
+        Self { db, clock, cursors, counters, quotas, searches: Searches::default(), pages }
     }
 
     /// Returns a new id for a trip or a stop.

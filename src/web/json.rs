@@ -30,12 +30,12 @@ pub struct Json<T>(pub T);
 /// A JSON response that is already serialized. Its schema is the schema of `T`, and its example the example
 /// of `E`.
 #[derive(Debug)]
-pub struct RawJson<T, E = T>(Vec<u8>, PhantomData<(T, E)>);
+pub struct RawJson<T, E = T>(Bytes, PhantomData<(T, E)>);
 
 impl<T, E> RawJson<T, E> {
-    /// Creates a response from the serialized JSON.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes, PhantomData)
+    /// Creates a response from the serialized JSON. [`Bytes`] are shared, not copied.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into(), PhantomData)
     }
 }
 
@@ -137,7 +137,11 @@ pub fn serialize_date<S: Serializer>(date: &Option<NaiveDate>, serializer: S) ->
 
 /// Serializes a value. The types of the API can't fail to serialize.
 pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+    let mut bytes = Vec::with_capacity(INITIAL_CAPACITY);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Returns a response with the value as JSON, under the given media type.

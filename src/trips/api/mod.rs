@@ -21,14 +21,14 @@ use self::responses::{
 };
 pub(crate) use self::stop_bodies::StopList;
 pub use self::stops::StopsApi;
-use super::{Listing, Precondition, Sort, TripsError};
+use super::{Listing, Precondition, Sort, Trip, TripsError};
 use crate::idempotency::Idempotency;
 use crate::trips::Trips;
 use crate::web::body::{Body, NoBody};
 use crate::web::caller::{Caller, TripsRead, TripsWrite};
 use crate::web::conditional::{EntityTags, IfMatch, IfNoneMatch, etag};
 use crate::web::idempotency_key::{self, IdempotencyKey};
-use crate::web::json::Json;
+use crate::web::json::{Json, RawJson, to_vec};
 use crate::web::local_time::DateParam;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 use crate::web::{API, Tag, path_id::PathId};
@@ -76,17 +76,25 @@ async fn respond(
     if_none_match: &IfNoneMatch,
     parameters: &[(&str, Option<String>)],
 ) -> Result<ListedTrips, TripsError> {
+    let mut state = None;
     if if_none_match.0.is_some() {
         // This reads only one row, the user's change counter.
-        let tag = trips.etag(&listing).await?;
-        if if_none_match.matches(&tag) {
-            return Ok(ListedTrips::Unchanged(etag(&tag)));
+        let current = trips.page_state(&listing).await?;
+        if if_none_match.matches(&current.etag) {
+            return Ok(ListedTrips::Unchanged(etag(&current.etag)));
         }
+        state = Some(current);
     }
-    let page = trips.list(listing).await?;
+    let page = trips.rendered_page(listing, state, page_json).await?;
+    // The link repeats the parameters of this request, so it is not part of the rendered page.
     let link = page.next.as_ref().map(|next| link(parameters, next));
-    let items = page.items.into_iter().map(TripBody::from).collect();
-    Ok(ListedTrips::Ok(Json(TripPage { items, next_cursor: page.next }), etag(&page.etag), link))
+    Ok(ListedTrips::Ok(RawJson::new(page.json), etag(&page.etag), link))
+}
+
+/// Serializes a page of trips.
+fn page_json(trips: Vec<Trip>, next_cursor: Option<&str>) -> Vec<u8> {
+    let items = trips.into_iter().map(TripBody::from).collect();
+    to_vec(&TripPage { items, next_cursor: next_cursor.map(str::to_owned) })
 }
 
 /// The operations on trips.

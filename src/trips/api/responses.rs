@@ -17,7 +17,7 @@ pub(super) enum ListedTrips {
     /// A page of the trips of the user.
     #[oai(status = 200)]
     Ok(
-        Json<TripPage>,
+        RawJson<TripPage>,
         /// Entity tag of this page. It changes with every change of any trip of the user.
         #[oai(header = "ETag")]
         String,

@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::contract::statuses;
 use crate::harness::process::Process;
+use crate::harness::rows;
 use crate::harness::{Call, Client, PASSWORD, PUBLIC_URL, Reply, TestApp};
 
 /// The state of the connection to the database.
@@ -188,6 +189,20 @@ async fn a_database_outage_returns_503_and_needs_no_restart() {
         proxy.set(Network::Open);
         assert_recovers(&app, &ada).await;
     }
+}
+
+#[tokio::test]
+async fn a_page_from_before_a_failover_that_lost_writes_is_not_returned_afterwards() {
+    let Some((app, proxy)) = behind_proxy(|_| {}).await else { return };
+    let ada = app.sign_up("ada").await;
+    ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
+    let count = async || ada.get("/api/v1/trips").await.expect(200).json()["items"].as_array().unwrap().len();
+    assert_eq!([count().await, count().await], [1, 1]);
+    // The trip is lost, and the change counter has the same value as before.
+    rows::delete_trips(&app).await;
+    assert_eq!(count().await, 1, "the page comes from the cache");
+    proxy.sever();
+    assert_eq!(count().await, 0);
 }
 
 #[tokio::test]

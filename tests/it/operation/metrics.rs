@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::PASSWORD;
@@ -62,13 +62,13 @@ impl Server {
 /// Returns the value of a series.
 #[track_caller]
 fn value(metrics: &str, series: &str) -> f64 {
+    text(metrics, series).parse().unwrap()
+}
+
+#[track_caller]
+fn text<'a>(metrics: &'a str, series: &str) -> &'a str {
     let line = metrics.lines().find(|line| line.split(' ').next() == Some(series));
-    line.unwrap_or_else(|| panic!("{series} is missing:\n{metrics}"))
-        .rsplit(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap()
+    line.unwrap_or_else(|| panic!("{series} is missing:\n{metrics}")).rsplit(' ').next().unwrap()
 }
 
 fn attempts(method: &str, result: &str) -> String {
@@ -225,4 +225,78 @@ async fn throttled_logins_are_counted_as_throttled() {
         "{metrics}"
     );
     assert!(metrics.contains("tripgate_throttled_total{scope="), "{metrics}");
+}
+
+/// Lists trips with a token.
+async fn list(server: &Server, grant: &Value, query: &str) {
+    let call = server.process.call(Method::GET, &format!("/api/v1/trips{query}"));
+    let call = call.bearer_auth(grant["access_token"].as_str().unwrap());
+    assert_eq!(call.send().await.unwrap().status(), 200);
+}
+
+/// Creates a trip whose page has about 3 KB.
+async fn create_trip(server: &Server, grant: &Value) {
+    let body = json!({ "title": "Lisbon", "notes": "n".repeat(3_000) });
+    let call = server.process.call(Method::POST, "/api/v1/trips").json(&body);
+    let call = call.bearer_auth(grant["access_token"].as_str().unwrap());
+    assert_eq!(call.send().await.unwrap().status(), 201);
+}
+
+/// Returns the number of hits, outdated pages and misses, and the size of the cache.
+async fn page_cache(server: &Server) -> [u64; 4] {
+    let metrics = server.scrape().await;
+    let lookups = |result| format!("tripgate_page_cache_lookups_total{{result=\"{result}\"}}");
+    [lookups("hit"), lookups("outdated"), lookups("miss"), "tripgate_page_cache_bytes".to_owned()]
+        .map(|series| text(&metrics, &series).parse().unwrap())
+}
+
+#[tokio::test]
+async fn many_different_pages_of_a_user_leave_the_page_of_a_busy_user_in_the_cache() {
+    let server = Server::start_with(&["--page-cache-bytes", "65536"]);
+    let (ada, eve) = (server.process.sign_up("ada").await, server.process.sign_up("eve").await);
+    for grant in [&ada, &eve] {
+        create_trip(&server, grant).await;
+    }
+    for _ in 0..4 {
+        list(&server, &ada, "").await;
+    }
+    assert_eq!(page_cache(&server).await[..3], [2, 0, 2]);
+    create_trip(&server, &ada).await;
+    for _ in 0..2 {
+        list(&server, &ada, "").await;
+    }
+    let [hits, outdated, misses, bytes] = page_cache(&server).await;
+    assert_eq!([hits, outdated, misses], [3, 1, 2]);
+    // Pages that are read once, and pages of searches, are not stored.
+    for day in 1..=28 {
+        list(&server, &eve, &format!("?starts_from=2027-02-{day:02}")).await;
+        list(&server, &eve, "?q=lisbon").await;
+    }
+    let [.., after] = page_cache(&server).await;
+    assert_eq!(after, bytes);
+    // Pages that are read several times are stored, and take the place of each other.
+    for limit in 1..=100 {
+        for _ in 0..3 {
+            list(&server, &eve, &format!("?limit={limit}")).await;
+        }
+        if limit % 5 == 0 {
+            let [hits, ..] = page_cache(&server).await;
+            list(&server, &ada, "").await;
+            let [hits_after, _, _, bytes] = page_cache(&server).await;
+            assert_eq!(hits_after, hits + 1, "{limit}");
+            assert!(bytes <= 65_536, "{limit}: {bytes}");
+        }
+    }
+    assert!(page_cache(&server).await[3] > 40_000);
+}
+
+#[tokio::test]
+async fn a_page_cache_of_size_zero_is_not_used() {
+    let server = Server::start_with(&["--page-cache-bytes", "0"]);
+    let ada = server.process.sign_up("ada").await;
+    create_trip(&server, &ada).await;
+    for _ in 0..4 {
+        list(&server, &ada, "").await;
+    }
+    assert_eq!(page_cache(&server).await, [0; 4]);
 }

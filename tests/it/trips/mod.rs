@@ -4,6 +4,7 @@ mod conditions;
 mod create;
 mod idempotency;
 mod list;
+mod page_cache;
 mod paging;
 mod plans;
 mod quotas;

@@ -60,6 +60,7 @@ impl Tx {
     }
 
     pub(super) fn transaction(transaction: DatabaseTransaction) -> Self {
+        log("BEGIN");
         Self::new(Connection::Transaction(transaction))
     }
 
@@ -88,6 +89,7 @@ impl Tx {
             Connection::Transaction(transaction) => {
                 let failed =
                     |error: DbErr| CommitError { is_over: false, error: StoreError::from(error).of_commit() };
+                log("COMMIT");
                 transaction.commit().await.map_err(failed)
             }
         }
@@ -97,6 +99,7 @@ impl Tx {
     /// this transaction was committed, but the state of the connection is unknown.
     pub(super) async fn rollback(self) -> bool {
         let Connection::Transaction(transaction) = self.connection else { return true };
+        log("ROLLBACK");
         let result = transaction.rollback().await;
         result.inspect_err(|error| tracing::debug!(%error, "failed to roll back a transaction")).is_ok()
     }

@@ -191,7 +191,7 @@ async def postmaster_of(connection):
 
 
 class Replica:
-    """Polls as `Revocations::poll` does: each poll reads again the rows of the last 20 seconds, because a row of a
+    """Polls as `Tokens::poll` does: each poll reads again the rows of the last 20 seconds, because a row of a
     slow transaction becomes visible late."""
 
     def __init__(self, statements, connections, feed):

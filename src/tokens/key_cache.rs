@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use super::freshness::POLL_TIMEOUT;
 use super::key_ring::{KeyRing, RingKey};
 use super::single_flight::SingleFlight;
-use super::store;
+use super::store::{self, KeyVersion};
 use super::{Inner, PublicKey, TokenError, Tokens, TokensError};
 use crate::db::{Db, StoreError};
 use crate::secrets::Vault;
@@ -70,6 +70,11 @@ impl KeyCache {
     /// verifies a token.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Reloads the ring if these versions of its keys, which a poll has read, are not those in memory.
+    pub(super) async fn reload_if_changed(&self, versions: Vec<KeyVersion>) -> Result<(), StoreError> {
+        if self.ring().has_versions(versions) { Ok(()) } else { self.poll().await }
     }
 
     /// Reloads the ring if it has changed.

@@ -15,6 +15,7 @@ mod key_cache;
 mod key_ring;
 mod mint;
 mod open;
+mod poll;
 mod restore;
 mod revocations;
 mod rotation;
@@ -53,6 +54,9 @@ pub use state::can_sign;
 use usage::TokenUsage;
 pub use usage::TokenUse;
 pub use verify::TokenError;
+
+/// A revocation and its number in the table.
+type NumberedRevocation = (i64, Revocation);
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 const TYPE: &str = "at+jwt";
@@ -268,25 +272,6 @@ impl Tokens {
         }
         token.checked_revision.store(revision, Ordering::Relaxed);
         false
-    }
-
-    /// Reads the changes of other replicas. Returns `false` if the database can't be read.
-    pub async fn poll(&self) -> bool {
-        let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
-        // Every request with a token can poll, but few do: on the heap, the large future of a poll does not
-        // enlarge the futures of all requests.
-        let read = Box::pin(async {
-            // Concurrent, because each read needs several round trips to a database server.
-            let (read, (), ()) = tokio::try_join!(epoch.read(db), revocations.poll(db), keys.poll())?;
-            if epoch.is_new(read) {
-                tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
-                revocations.restart_polls();
-                revocations.poll(db).await?;
-            }
-            epoch.enter(read);
-            Ok::<(), StoreError>(())
-        });
-        freshness.refresh(read).await
     }
 
     /// Applies a committed revocation on this replica at once.

@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::freshness::Freshness;
 use super::key_cache::KeyCache;
+use super::poll::read_changes;
 use super::restore::Epoch;
 use super::revocations::Revocations;
 use super::usage::TokenUsage;
@@ -52,9 +53,8 @@ impl Tokens {
         let keys = KeyCache::open(db, rotation.vault()).await?;
         let revocations = Revocations::new();
         let polled_at = clock.monotonic();
-        revocations.poll(db).await?;
         let epoch = Epoch::new();
-        epoch.enter(epoch.read(db).await?);
+        read_changes(db, &keys, &revocations, &epoch).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 db: db.clone(),

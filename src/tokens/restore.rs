@@ -12,8 +12,9 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
+use super::store::{self, StoredEpoch};
 use super::verify::SKEW;
-use super::{AccessToken, Revocation, TokenError, Tokens, store};
+use super::{AccessToken, Revocation, TokenError, Tokens};
 use crate::clock::from_millis;
 use crate::db::{Db, StoreError};
 
@@ -30,17 +31,15 @@ impl Epoch {
         Self { id: AtomicI64::new(0), check_before: AtomicI64::new(i64::MIN) }
     }
 
-    /// Reads the epoch of the database, and returns its id. [`Epoch::enter`] completes the poll.
-    pub(super) async fn read(&self, db: &Db) -> Result<i64, StoreError> {
-        let Some((id, began_at)) = db.read((), |tx, ()| store::epoch(tx).boxed()).await? else {
-            return Ok(self.id());
-        };
+    /// Accepts the epoch that a poll has read, and returns its id. [`Epoch::enter`] completes the poll.
+    pub(super) fn observe(&self, found: Option<StoredEpoch>) -> i64 {
+        let Some(StoredEpoch { id, began_at }) = found else { return self.id() };
         if began_at > 0 {
             // Add the maximum difference between the clocks of replicas. Some tokens that were minted after
             // the restore are then checked too. These tokens pass the check.
             self.check_before.store(began_at + SKEW.num_milliseconds(), Ordering::Release);
         }
-        Ok(id)
+        id
     }
 
     /// Returns true if the epoch has changed, and a poll must read all revocations again.

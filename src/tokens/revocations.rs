@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::{Builder, Uuid};
 
-use super::{MAX_TTL, store};
+use super::{MAX_TTL, NumberedRevocation, store};
 use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 use crate::secrets::sha256;
@@ -27,7 +27,7 @@ use crate::secrets::sha256;
 /// After a row was read, rows with lower numbers can become visible for at most this time.
 const OVERLAP: Duration = Duration::from_secs(20);
 /// The maximum number of rows in one query, and of rows that every poll reads again.
-const PAGE: u16 = 10_000;
+pub(super) const PAGE: u16 = 10_000;
 /// The interval, in polls, at which a poll reads again all rows that are not settled.
 const FULL_POLL_EVERY: u32 = 20;
 const SHARDS: usize = 16;
@@ -91,6 +91,14 @@ pub(super) struct Revocations {
     /// Incremented with each new entry. A token that was checked at this revision needs no further check.
     revision: AtomicU64,
     position: Mutex<PollPosition>,
+}
+
+/// Where and when a poll begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PollStart {
+    started_at: Instant,
+    /// The poll reads the rows with higher numbers.
+    pub(super) seq: i64,
 }
 
 /// The position of the polls in the table.
@@ -197,25 +205,36 @@ impl Revocations {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = PollPosition::default();
     }
 
-    /// Reads the revocations of other replicas. Concurrent polls are safe.
-    pub(super) async fn poll(&self, db: &Db) -> Result<(), StoreError> {
+    /// Begins a poll. Call this function before the first statement of the poll.
+    pub(super) fn begin_poll(&self) -> PollStart {
         let started_at = Instant::now();
-        let mut at = self.position.lock().unwrap_or_else(PoisonError::into_inner).next_start();
+        let seq = self.position.lock().unwrap_or_else(PoisonError::into_inner).next_start();
+        PollStart { started_at, seq }
+    }
+
+    /// Applies the revocations after the start of the poll. `first` contains the first [`PAGE`] of them, if
+    /// they were read already. Reads the others. Concurrent polls are safe.
+    pub(super) async fn finish_poll(
+        &self,
+        db: &Db,
+        start: PollStart,
+        mut first: Option<Vec<NumberedRevocation>>,
+    ) -> Result<(), StoreError> {
+        let PollStart { started_at, seq: mut highest } = start;
         loop {
-            let page: Vec<(i64, Revocation)> =
-                db.read(at, |tx, at| store::revocations_after(tx, *at, PAGE).boxed()).await?;
-            for (_, revocation) in &page {
-                self.apply(revocation);
-            }
-            let Some((last, _)) = page.last() else {
-                break;
+            let page = match first.take() {
+                Some(page) => page,
+                None => db.read(highest, |tx, at| store::revocations_after(tx, *at, PAGE).boxed()).await?,
             };
-            at = *last;
+            for (seq, revocation) in &page {
+                self.apply(revocation);
+                highest = highest.max(*seq);
+            }
             if page.len() < usize::from(PAGE) {
                 break;
             }
         }
-        self.position.lock().unwrap_or_else(PoisonError::into_inner).record(started_at, at);
+        self.position.lock().unwrap_or_else(PoisonError::into_inner).record(started_at, highest);
         Ok(())
     }
 

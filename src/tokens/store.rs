@@ -2,11 +2,14 @@
 
 use ::entity::{feed_epoch, revocations, sessions, signing_keys, users};
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement, UnionType};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
+};
 use uuid::Uuid;
 
-use super::{KeyStatus, Revocation};
+use super::{KeyStatus, NumberedRevocation, Revocation};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx, power_of_two_chunks};
 
@@ -161,27 +164,95 @@ pub(super) async fn revocations_after(
     tx: &Tx,
     seq: i64,
     limit: u16,
-) -> Result<Vec<(i64, Revocation)>, StoreError> {
-    let rows = revocations::Entity::find()
+) -> Result<Vec<NumberedRevocation>, StoreError> {
+    let rows = select_revocations(seq, limit).all(tx).await?;
+    Ok(rows.into_iter().map(|row| numbered(row.seq, row.subject, row.minted_before, row.until)).collect())
+}
+
+fn select_revocations(seq: i64, limit: u16) -> Select<revocations::Entity> {
+    revocations::Entity::find()
         .filter(revocations::Column::Seq.gt(seq))
         .order_by_asc(revocations::Column::Seq)
         .limit(u64::from(limit))
-        .all(tx)
-        .await?;
-    let revocation = |row: revocations::Model| Revocation {
-        subject: row.subject,
-        minted_before: (row.minted_before < i64::MAX).then(|| from_millis(row.minted_before)),
-        until: from_millis(row.until),
-    };
-    Ok(rows.into_iter().map(|row| (row.seq, revocation(row))).collect())
 }
 
-/// Returns the feed epoch of the database, and when it began, in milliseconds since 1970.
-pub(super) async fn epoch(tx: &Tx) -> Result<Option<(i64, i64)>, StoreError> {
-    let query = feed_epoch::Entity::find()
-        .select_only()
-        .columns([feed_epoch::Column::Epoch, feed_epoch::Column::BeganAt]);
-    Ok(query.into_tuple().one(tx).await?)
+fn numbered(seq: i64, subject: Uuid, minted_before: i64, until: i64) -> NumberedRevocation {
+    let minted_before = (minted_before < i64::MAX).then(|| from_millis(minted_before));
+    (seq, Revocation { subject, minted_before, until: from_millis(until) })
+}
+
+/// The feed epoch of the database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StoredEpoch {
+    pub(super) id: i64,
+    /// When the epoch began, in milliseconds since 1970.
+    pub(super) began_at: i64,
+}
+
+/// The result of a poll.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) epoch: Option<StoredEpoch>,
+    /// The versions of all keys.
+    pub(super) key_versions: Vec<KeyVersion>,
+    /// The revocations with the lowest numbers after the start of the poll, in any order.
+    pub(super) revocations: Vec<NumberedRevocation>,
+}
+
+/// A row of the statement of a poll: seq, subject, `minted_before` and until of a revocation, kid and status
+/// of a key, or id and start of the epoch.
+type ChangeRow = (Option<i64>, Option<Uuid>, Option<i64>, Option<i64>, Option<String>, Option<String>);
+
+/// Returns the epoch, the versions of all keys, and up to `limit` revocations with a number above `seq`, in
+/// one statement, and therefore of one state of the database.
+pub(super) async fn changes_after(tx: &Tx, seq: i64, limit: u16) -> Result<Changes, StoreError> {
+    let rows = tx.query_all(&changes_query(seq, limit)).await?;
+    let mut changes = Changes::default();
+    for row in rows {
+        match row.try_get_many_by_index::<ChangeRow>()? {
+            (Some(seq), Some(subject), Some(before), Some(until), None, None) => {
+                changes.revocations.push(numbered(seq, subject, before, until));
+            }
+            (None, None, None, None, Some(kid), Some(status)) => {
+                changes.key_versions.push((kid, KeyStatus::from_name(&status)));
+            }
+            (Some(id), None, Some(began_at), None, None, None) => {
+                changes.epoch = Some(StoredEpoch { id, began_at });
+            }
+            _ => return Err(StoreError::internal("a poll returned an unexpected row")),
+        }
+    }
+    Ok(changes)
+}
+
+fn changes_query(seq: i64, limit: u16) -> SelectStatement {
+    let null = || Expr::cust("NULL");
+    let page = Alias::new("page");
+    // SQLite accepts a LIMIT in a part of a union only within a subquery. PostgreSQL takes the types of the
+    // columns from the first part.
+    let mut query = Query::select();
+    query
+        .columns([
+            (page.clone(), revocations::Column::Seq),
+            (page.clone(), revocations::Column::Subject),
+            (page.clone(), revocations::Column::MintedBefore),
+            (page.clone(), revocations::Column::Until),
+        ])
+        .exprs([null(), null()])
+        .from_subquery(select_revocations(seq, limit).into_query(), page);
+    let keys = Query::select()
+        .exprs([null(), null(), null(), null()])
+        .columns([signing_keys::Column::Kid, signing_keys::Column::Status])
+        .from(signing_keys::Entity)
+        .take();
+    let epoch = Query::select()
+        .column(feed_epoch::Column::Epoch)
+        .expr(null())
+        .column(feed_epoch::Column::BeganAt)
+        .exprs([null(), null(), null()])
+        .from(feed_epoch::Entity)
+        .take();
+    query.union(UnionType::All, keys).union(UnionType::All, epoch).take()
 }
 
 /// Returns true if the user has this session, and the session is active and has this generation or a later

@@ -1,0 +1,47 @@
+//! Reads what other replicas have changed: the signing keys, the revocations and the feed epoch.
+//!
+//! Every replica polls a few times a second, also while it is idle, so a poll is one statement. The statement
+//! sees one state of all three tables. Further statements follow only after a change: if the keys have
+//! changed, if there are more new revocations than one statement returns, or if a new epoch has begun.
+
+use futures_util::FutureExt;
+
+use super::key_cache::KeyCache;
+use super::restore::Epoch;
+use super::revocations::{PAGE, Revocations};
+use super::{Inner, Tokens, store};
+use crate::db::{Db, StoreError};
+
+/// Reads the changes, and applies them to the state in memory.
+pub(super) async fn read_changes(
+    db: &Db,
+    keys: &KeyCache,
+    revocations: &Revocations,
+    epoch: &Epoch,
+) -> Result<(), StoreError> {
+    let start = revocations.begin_poll();
+    let read = db.read(start.seq, |tx, seq| store::changes_after(tx, *seq, PAGE).boxed());
+    let changes = read.await?;
+    let id = epoch.observe(changes.epoch);
+    if epoch.is_new(id) {
+        tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
+        // The numbers of the revocations have possibly begun again, so read all of them.
+        revocations.restart_polls();
+        revocations.finish_poll(db, revocations.begin_poll(), None).await?;
+    } else {
+        revocations.finish_poll(db, start, Some(changes.revocations)).await?;
+    }
+    keys.reload_if_changed(changes.key_versions).await?;
+    epoch.enter(id);
+    Ok(())
+}
+
+impl Tokens {
+    /// Reads the changes of other replicas. Returns `false` if the database can't be read.
+    pub async fn poll(&self) -> bool {
+        let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
+        // Every request with a token can poll, but few do: on the heap, the large future of a poll does not
+        // enlarge the futures of all requests.
+        freshness.refresh(Box::pin(read_changes(db, keys, revocations, epoch))).await
+    }
+}

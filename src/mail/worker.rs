@@ -1,6 +1,6 @@
 //! The worker that delivers the mails of the outbox.
 //!
-//! The worker polls every second, because another replica has possibly queued a mail. When this replica
+//! The worker polls every 2 seconds, because another replica has possibly queued a mail. When this replica
 //! queues a mail, the worker polls immediately. Only the replica that holds the lease delivers mails. Each
 //! mail is deleted after its delivery. If the server crashes in between, the mail is sent once more with the
 //! same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to 1 h, until
@@ -25,7 +25,7 @@ use crate::error_chain::error_chain;
 use crate::metrics;
 
 /// How often to look for mails that other replicas queued or whose next attempt is due.
-const POLL_EVERY: Duration = Duration::from_secs(1);
+const POLL_EVERY: Duration = Duration::from_secs(2);
 /// The first wait after a mail was queued. The transaction of the mail is possibly not committed yet, so the
 /// worker polls again after this time. The wait doubles up to [`POLL_EVERY`].
 const COMMIT_WAIT: Duration = Duration::from_millis(5);
@@ -38,7 +38,7 @@ const LEASE_TTL: TimeDelta = TimeDelta::seconds(10);
 /// How often the lease is extended while mails are sent.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// The number of polls without a mail after which the connection is closed.
-const IDLE_POLLS_MAX: u32 = 15;
+const IDLE_POLLS_MAX: u32 = 12;
 /// The delay of the first retry.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(30);
 /// The maximum delay of a retry.

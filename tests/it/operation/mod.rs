@@ -8,6 +8,7 @@ mod client_address;
 mod copy;
 mod deleted_data;
 mod health;
+mod idle;
 mod logs;
 mod lost_files;
 mod metrics;

@@ -11,8 +11,8 @@
 # allows the tests to leave databases on the server. The exit status is that of the command. Durability is off
 # for speed.
 #
-# POSTGRES_BIN names the folder of PostgreSQL's server programs, to test another release than the newest one
-# that is installed.
+# POSTGRES_BIN names the folder of PostgreSQL's programs (initdb, postgres, pg_isready, pg_dump, pg_restore), to test
+# another release than the newest one that is installed.
 set -euo pipefail
 
 # Prints the path of a program, in the newest installed release. Debian does not put the server programs of
@@ -72,6 +72,12 @@ start_postgres() {
             echo "with_database: POSTGRES_BIN: $bin contains no program initdb" >&2
             exit 69
         fi
+        if ! (unprivileged test -x "$bin/postgres"); then
+            echo "with_database: POSTGRES_BIN: the user nobody can't run the programs in $bin" >&2
+            exit 69
+        fi
+        # For backups, the tests use the programs of the same release.
+        export PATH=$bin:$PATH
     else
         initdb=$(need_program initdb postgresql)
         bin=$(dirname "$initdb")

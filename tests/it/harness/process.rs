@@ -18,10 +18,15 @@ use crate::harness::PASSWORD;
 /// The maximum duration of a start or a stop.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Returns the command with `args` in `dir` and an empty environment.
+/// Returns the command with `args` in `dir`. Its environment has only `PATH`, with which the server finds the
+/// programs for backups.
 pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tripgate"));
     command.args(args).current_dir(dir).env_clear().stdin(Stdio::null());
+    #[expect(clippy::disallowed_methods, reason = "PATH is not a setting of the server")]
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
     command
 }
 

@@ -4,9 +4,10 @@
 #     .ci/with_galera.sh -- cargo test --test it -- galera
 #
 # On Debian it needs mariadb-server-core, mariadb-client-core, galera-4 and python3. TRIPGATE_TEST_GALERA has the URL of
-# each node and the ids of their processes, separated by spaces: three URLs, three ids. The user in the URLs may create
-# databases. The nodes store their data in a temporary folder, which is removed when the command ends. The exit status
-# is the command's. Durability is off for speed.
+# each node and the ids of their processes, separated by spaces: three URLs, three ids. TRIPGATE_TEST_DATABASE_NODES has
+# the three URLs: the servers of a test use the nodes in turn. The user in the URLs may create databases. The nodes
+# store their data in a temporary folder, which is removed when the command ends. The exit status is the command's.
+# Durability is off for speed.
 set -euo pipefail
 
 if [ "${1:-}" != -- ] || [ $# -lt 2 ]; then
@@ -151,6 +152,9 @@ export TRIPGATE_TEST_GALERA=
 for node in 0 1 2; do
     TRIPGATE_TEST_GALERA+="mysql://tripgate:$password@127.0.0.1:${ports[$node]}/mysql "
 done
+export TRIPGATE_TEST_DATABASE_NODES=$TRIPGATE_TEST_GALERA
+export TRIPGATE_TEST_DATABASE_URL=${TRIPGATE_TEST_GALERA%% *}
+export TRIPGATE_TEST_DATABASE_IS_TEMPORARY=true
 TRIPGATE_TEST_GALERA+="${servers[*]}"
 
 "$@"

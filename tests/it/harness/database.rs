@@ -2,6 +2,9 @@
 //!
 //! Without that variable, each test uses SQLite in its own directory. The database is dropped at the end of
 //! the test, also after a failure.
+//!
+//! If `TRIPGATE_TEST_DATABASE_NODES` has the URLs of the nodes of a cluster, separated by spaces, the servers of a
+//! test use these nodes in turn.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -13,6 +16,8 @@ use url::Url;
 
 /// The variable with the URL of a maintenance database. The user in the URL is allowed to create databases.
 const SERVER: &str = "TRIPGATE_TEST_DATABASE_URL";
+/// The variable with the URLs of all nodes of a cluster, the first of which is [`SERVER`].
+const NODES: &str = "TRIPGATE_TEST_DATABASE_NODES";
 /// The variable that is set if the database server exists only for the tests, so that they may leave
 /// databases on it.
 const IS_TEMPORARY: &str = "TRIPGATE_TEST_DATABASE_IS_TEMPORARY";
@@ -20,7 +25,8 @@ const IS_TEMPORARY: &str = "TRIPGATE_TEST_DATABASE_IS_TEMPORARY";
 /// A database that exists as long as this value.
 #[derive(Debug)]
 pub(crate) struct Database {
-    server: Url,
+    /// The nodes of the cluster, or the only server.
+    nodes: Vec<Url>,
     name: String,
 }
 
@@ -50,39 +56,52 @@ impl Database {
 
     async fn create_with(options: &str) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let server = variable(SERVER)?;
+        let servers = variable(NODES).or_else(|| variable(SERVER))?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let database = Self {
-            server: server.parse().unwrap(),
+            nodes: servers.split_whitespace().map(|node| node.parse().unwrap()).collect(),
             name: format!("tripgate_test_{}_{number}", std::process::id()),
         };
-        database.run(&format!("CREATE DATABASE {}{options}", database.name)).await;
+        let create = format!("CREATE DATABASE {}{options}", database.name);
+        run(&database.nodes[0], &[&create]).await;
+        for node in &database.nodes[1..] {
+            // A connection to a database that the node does not have yet fails.
+            run(node, &["SET SESSION wsrep_sync_wait = 1", "SELECT 1"]).await;
+        }
         Some(database)
     }
 
     /// Returns the database URL for the server under test.
     pub(crate) fn url(&self) -> String {
-        let mut url = self.server.clone();
+        self.url_for(0)
+    }
+
+    /// Returns the database URL for a server of the test. Servers with successive numbers use successive nodes.
+    pub(super) fn url_for(&self, number: usize) -> String {
+        let mut url = self.nodes[number % self.nodes.len()].clone();
         url.set_path(&self.name);
         url.into()
     }
 
-    async fn run(&self, statement: &str) {
-        let mut options = ConnectOptions::new(self.server.as_str());
-        options.max_connections(1).sqlx_logging(false);
-        let connection = sea_orm::Database::connect(options).await.unwrap();
-        connection.execute_unprepared(statement).await.unwrap();
-        connection.close().await.unwrap();
-    }
-
     fn drop_statement(&self) -> String {
         // The server under test may have open connections, which prevent a plain DROP on PostgreSQL.
-        let force = match self.server.scheme() {
+        let force = match self.nodes[0].scheme() {
             "mysql" => "",
             _ => " WITH (FORCE)",
         };
         format!("DROP DATABASE {}{force}", self.name)
     }
+}
+
+/// Executes statements on one connection to a server.
+async fn run(server: &Url, statements: &[&str]) {
+    let mut options = ConnectOptions::new(server.as_str());
+    options.max_connections(1).sqlx_logging(false);
+    let connection = sea_orm::Database::connect(options).await.unwrap();
+    for statement in statements {
+        connection.execute_unprepared(statement).await.unwrap();
+    }
+    connection.close().await.unwrap();
 }
 
 #[expect(clippy::disallowed_methods, reason = "these variables are not settings of the server")]
@@ -98,7 +117,7 @@ impl Drop for Database {
                     .enable_all()
                     .build()
                     .unwrap()
-                    .block_on(self.run(&self.drop_statement()));
+                    .block_on(run(&self.nodes[0], &[&self.drop_statement()]));
             });
             // A second panic in a failing test would abort the process.
             assert!(

@@ -21,6 +21,7 @@ pub(crate) mod totp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -52,8 +53,10 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 struct Environment {
     settings: Settings,
+    /// The number of servers that were started.
+    started: AtomicUsize,
     // The database must be dropped before the directory, which may contain it.
-    _database: Option<Database>,
+    database: Option<Database>,
     _dir: TempDir,
 }
 
@@ -88,7 +91,7 @@ impl TestApp {
             settings.database_url = Secret::new(database.url());
         }
         change(&mut settings);
-        let environment = Environment { settings, _database: database, _dir: dir };
+        let environment = Environment { settings, started: AtomicUsize::new(0), database, _dir: dir };
         Self::start_in(Arc::new(environment), Clock::fixed(start)).await
     }
 
@@ -120,6 +123,13 @@ impl TestApp {
     }
 
     async fn start_with(settings: &Settings, environment: Arc<Environment>, clock: Clock) -> Self {
+        let number = environment.started.fetch_add(1, Ordering::Relaxed);
+        let mut settings = settings.clone();
+        if let Some(database) = &environment.database
+            && settings.database_url.expose() == database.url()
+        {
+            settings.database_url = Secret::new(database.url_for(number));
+        }
         let running = ServerThreads::start(settings, clock.clone()).await;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())

@@ -19,7 +19,10 @@ use super::TestApp;
 pub(crate) async fn open(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
     options.max_connections(1).sqlx_logging(false);
-    Database::connect(options).await.unwrap()
+    let connection = Database::connect(options).await.unwrap();
+    // Only a Galera cluster has this variable, which makes this node apply the writes of the others before a read.
+    drop(connection.execute_unprepared("SET SESSION wsrep_sync_wait = 1").await);
+    connection
 }
 
 /// Returns all users.

@@ -28,7 +28,7 @@ pub(super) struct ServerThreads {
 
 impl ServerThreads {
     /// Starts a server. Its threads log to the subscriber of the calling thread, if there is one.
-    pub(super) async fn start(settings: &Settings, clock: Clock) -> Self {
+    pub(super) async fn start(settings: Settings, clock: Clock) -> Self {
         let subscriber = dispatcher::get_default(Clone::clone);
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -37,7 +37,6 @@ impl ServerThreads {
             .on_thread_stop(|| drop(SUBSCRIBER.take()))
             .build()
             .unwrap();
-        let settings = settings.clone();
         let running = runtime.spawn(async move { serve::start(&settings, clock).await });
         let running = Some(Box::new(running.await.unwrap().unwrap()));
         Self { running, runtime: Some(runtime) }

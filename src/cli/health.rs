@@ -41,7 +41,8 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
     let path = if args.get_flag("ready") { "/health/ready" } else { "/health/live" };
     let address = reachable(settings.listen);
     let asked = block_on(async { timeout(LIMIT, ask(address, settings, path)).await })?;
-    let failure = |reason: String| CliError::Failed(format!("http://{address}{path}: {reason}"));
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let failure = |reason: String| CliError::Failed(format!("{scheme}://{address}{path}: {reason}"));
     let status = match asked {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => return Err(failure(error.to_string())),

@@ -33,7 +33,7 @@ fn the_health_command_succeeds_while_the_server_runs_and_fails_otherwise() {
     server.wait_for_exit();
     let (code, text) = health(dir.path(), address, &[]);
     assert_eq!(code, Some(1));
-    assert!(text.contains("/health/live"), "{text}");
+    assert!(text.contains(&format!("http://{address}/health/live")), "{text}");
 }
 
 #[test]
@@ -44,7 +44,13 @@ fn the_health_command_works_over_tls_with_a_self_signed_certificate() {
     fs::write(dir.path().join("key.pem"), generated.signing_key.serialize_pem()).unwrap();
     let tls = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
     let server = Process::serve(dir.path(), &tls);
-    assert_eq!(health(dir.path(), server.address, &tls), (Some(0), "healthy (200)\n".to_owned()));
+    let address = server.address;
+    assert_eq!(health(dir.path(), address, &tls), (Some(0), "healthy (200)\n".to_owned()));
+    server.terminate();
+    server.wait_for_exit();
+    let (code, text) = health(dir.path(), address, &tls);
+    assert_eq!(code, Some(1));
+    assert!(text.contains(&format!("https://{address}/health/live")), "{text}");
 }
 
 #[test]

@@ -75,20 +75,43 @@ fn failed(check: &'static str, detail: impl Into<String>) -> Finding {
     Finding { check, status: Status::Failed, detail: detail.into() }
 }
 
+/// The database, as far as the other checks can use it.
+enum Database {
+    /// The schema is current.
+    Open(Db),
+    /// The first start creates the database or its schema.
+    New,
+    /// The database can't be used, for this reason.
+    Unusable(&'static str),
+}
+
+impl Database {
+    fn opened(&self) -> Result<&Db, &'static str> {
+        match self {
+            Self::Open(db) => Ok(db),
+            Self::New => Err("there is no database yet"),
+            Self::Unusable(reason) => Err(reason),
+        }
+    }
+}
+
+const UNREADABLE: Database = Database::Unusable("the database cannot be read");
+
 /// Runs all checks. The settings must be valid.
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let clock = Clock::system();
-    let (database, db) = check_database(settings).await;
+    let (finding, database) = check_database(settings).await;
+    let db = database.opened();
     let secret = read_secret(settings);
-    let mut findings = vec![check_settings(settings), database];
-    findings.push(check_secret(&secret, db.as_ref(), &clock).await);
-    findings.push(check_clock(db.as_ref(), &clock).await);
+    let mut findings = vec![check_settings(settings), finding];
+    findings.push(check_secret(&secret, &database, &clock).await);
+    findings.push(check_clock(db, &clock).await);
     let secret = secret.ok().flatten();
-    findings.extend(check_replicas(settings, secret.as_ref(), db.as_ref(), &clock).await);
+    findings.extend(check_replicas(settings, secret.as_ref(), db.ok(), &clock).await);
     findings.push(check_mail(settings).await);
     findings.push(check_proxy(settings));
     findings.push(check_files(settings));
-    if let Some(db) = db {
+    if let Database::Open(db) = database {
         db.close().await;
     }
     findings
@@ -101,25 +124,28 @@ fn check_settings(settings: &Settings) -> Finding {
     }
 }
 
-/// Checks the database. Returns the database only if its schema is current, because opening a database with
+/// Checks the database. Opens the database only if its schema is current, because opening a database with
 /// an older schema migrates the schema.
-async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
+async fn check_database(settings: &Settings) -> (Finding, Database) {
     const CHECK: &str = "database";
     let url = settings.database_url.expose();
     let shown = mask_url(url);
     let steps = match db::migration_status(url).await {
         Ok(steps) => steps,
-        Err(OpenError::NotFound { path }) => return (missing_database(settings, &path), None),
-        Err(error) => return (failed(CHECK, error_chain(&error)), None),
+        Err(OpenError::NotFound { path }) => return missing_database(settings, &path),
+        Err(error) => return (failed(CHECK, error_chain(&error)), UNREADABLE),
     };
     let pending = steps.iter().filter(|step| step.state == MigrationState::Pending).count();
     if pending > 0 {
         let detail = format!("{shown}: {pending} migration steps are pending; the next start applies them");
-        return (warning(CHECK, detail), None);
+        let is_new = pending == steps.len();
+        let database =
+            if is_new { Database::New } else { Database::Unusable("the schema is not current yet") };
+        return (warning(CHECK, detail), database);
     }
     let opened = match db::open_existing(url).await {
         Ok(opened) => opened,
-        Err(error) => return (failed(CHECK, error_chain(&error)), None),
+        Err(error) => return (failed(CHECK, error_chain(&error)), UNREADABLE),
     };
     let finding = match opened.check_integrity(url, INTEGRITY_LIMIT).await {
         Ok(Integrity::Damaged(fault)) => {
@@ -132,23 +158,24 @@ async fn check_database(settings: &Settings) -> (Finding, Option<Db>) {
         ),
         Err(error) => failed(CHECK, error_chain(&error)),
     };
-    (finding, Some(opened))
+    (finding, Database::Open(opened))
 }
 
-fn missing_database(settings: &Settings, path: &str) -> Finding {
+fn missing_database(settings: &Settings, path: &str) -> (Finding, Database) {
+    const CHECK: &str = "database";
     let record = DatabaseRecord::in_dir(&settings.data_dir);
     match record.read() {
         Ok(None) => {
-            warning("database", format!("there is no database at {path}; the first start creates it"))
+            let detail = format!("there is no database at {path}; the first start creates it");
+            (warning(CHECK, detail), Database::New)
         }
         Ok(Some(_)) => {
             let record = record.path().display().to_string();
-            failed(
-                "database",
-                format!("{path} is missing, but {record} is from an earlier start: put the database back"),
-            )
+            let detail =
+                format!("{path} is missing, but {record} is from an earlier start: put the database back");
+            (failed(CHECK, detail), UNREADABLE)
         }
-        Err(error) => failed("database", error_chain(&error)),
+        Err(error) => (failed(CHECK, error_chain(&error)), UNREADABLE),
     }
 }
 
@@ -163,7 +190,7 @@ fn read_secret(settings: &Settings) -> Result<Option<MasterSecret>, SecretError>
 
 async fn check_secret(
     secret: &Result<Option<MasterSecret>, SecretError>,
-    db: Option<&Db>,
+    database: &Database,
     clock: &Clock,
 ) -> Finding {
     const CHECK: &str = "secret";
@@ -171,21 +198,30 @@ async fn check_secret(
         Ok(secret) => secret.as_ref(),
         Err(error) => return failed(CHECK, error_chain(error)),
     };
-    let has_keys = match db {
-        Some(db) => tokens::list_keys(db).await.map(|keys| !keys.is_empty()),
-        None => Ok(false),
+    let db = match (database, secret) {
+        (Database::Open(db), _) => db,
+        (Database::New, None) => return ok(CHECK, "there is no secret yet; the first start creates it"),
+        (Database::New, Some(_)) => return ok(CHECK, "the secret is valid; there are no signing keys yet"),
+        (Database::Unusable(reason), None) => {
+            let detail = "there is no secret, and it is unknown whether the database has keys that are encrypted \
+                          under one";
+            return warning(CHECK, format!("{detail}: {reason}"));
+        }
+        (Database::Unusable(reason), Some(_)) => {
+            return ok(CHECK, format!("the secret is valid; not compared with the signing keys: {reason}"));
+        }
     };
-    let has_keys = match has_keys {
-        Ok(has_keys) => has_keys,
+    let has_keys = match tokens::list_keys(db).await {
+        Ok(keys) => !keys.is_empty(),
         Err(error) => return failed(CHECK, error_chain(&error)),
     };
-    match (secret, db) {
-        (None, _) if has_keys => failed(
+    match secret {
+        None if has_keys => failed(
             CHECK,
             "the secret is missing, but the database has keys that are encrypted under it: restore the secret",
         ),
-        (None, _) => ok(CHECK, "there is no secret yet; the first start creates it"),
-        (Some(secret), Some(db)) if has_keys => match tokens::can_sign(db, clock.clone(), secret).await {
+        None => ok(CHECK, "there is no secret yet; the first start creates it"),
+        Some(secret) if has_keys => match tokens::can_sign(db, clock.clone(), secret).await {
             Ok(true) => ok(CHECK, "the secret decrypts the signing key"),
             Ok(false) => failed(
                 CHECK,
@@ -193,13 +229,16 @@ async fn check_secret(
             ),
             Err(error) => failed(CHECK, error_chain(&error)),
         },
-        (Some(_), _) => ok(CHECK, "the secret is valid; there are no signing keys yet"),
+        Some(_) => ok(CHECK, "the secret is valid; there are no signing keys yet"),
     }
 }
 
-async fn check_clock(db: Option<&Db>, clock: &Clock) -> Finding {
+async fn check_clock(db: Result<&Db, &'static str>, clock: &Clock) -> Finding {
     const CHECK: &str = "clock";
-    let Some(db) = db else { return ok(CHECK, "not compared: the database cannot be read") };
+    let db = match db {
+        Ok(db) => db,
+        Err(reason) => return ok(CHECK, format!("not compared: {reason}")),
+    };
     let server = match db.now().await {
         Ok(Some(server)) => server,
         Ok(None) => return check_last_work(db, clock).await,

@@ -129,6 +129,31 @@ fn doctor_reports_a_wrong_secret_a_readable_database_file_and_an_unreachable_dat
     );
 }
 
+#[test]
+fn doctor_does_not_judge_the_secret_when_the_database_cannot_be_read() {
+    // S-36
+    let dir = TempDir::new().unwrap();
+    let (_, findings, text) = doctor(dir.path(), &[]);
+    assert_eq!(status(&findings, "secret"), "ok", "{text}");
+    assert!(text.contains("there is no secret yet; the first start creates it"), "{text}");
+    let server = Process::serve(dir.path(), &[]);
+    server.terminate();
+    server.wait_for_exit();
+    let unreachable = ["--database-url", "postgres://me:hunter2@127.0.0.1:1/x"];
+    let (_, findings, text) = doctor(dir.path(), &unreachable);
+    assert_eq!(status(&findings, "secret"), "ok", "{text}");
+    assert!(text.contains("the secret is valid; not compared with the signing keys"), "{text}");
+    assert!(!text.contains("there are no signing keys yet"), "{text}");
+    fs::remove_file(dir.path().join("data/secret")).unwrap();
+    // With a missing file, an earlier start has possibly stored keys.
+    fs::rename(dir.path().join("data/tripgate.db"), dir.path().join("moved.db")).unwrap();
+    for args in [&unreachable[..], &[]] {
+        let (code, findings, text) = doctor(dir.path(), args);
+        assert_eq!((code, status(&findings, "secret")), (Some(1), "warning"), "{text}");
+        assert!(!text.contains("the first start creates it"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_whose_clock_differs_from_the_clock_of_the_database_is_not_ready() {
     // S-102

@@ -1,6 +1,7 @@
 //! The commands that make, list, check and restore backups.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::actions::{log_done, record_done};
@@ -135,24 +136,48 @@ async fn restore_sqlite(
     Ok(Restored { header, renewed, replaced })
 }
 
-/// Moves the database `file` to `old`, and then the database `new` to `file`.
-fn replace(file: &Path, new: &Path, old: Option<&Path>) -> std::io::Result<()> {
+/// Moves the database `file` to `old`, and then the database `new` to `file`. If that fails, moves the
+/// database back from `old` to `file`.
+fn replace(file: &Path, new: &Path, old: Option<&Path>) -> io::Result<()> {
     File::open(new)?.sync_all()?;
     if let Some(old) = old {
         remove_sqlite_files(old);
-        for suffix in ["-wal", ""] {
-            let from = with_suffix(file, suffix);
-            if from.exists() {
-                fs::rename(from, with_suffix(old, suffix))?;
-            }
-        }
+        move_database(file, old)?;
     }
     // These files belong to the old database.
     for suffix in ["-wal", "-shm"] {
         drop(fs::remove_file(with_suffix(file, suffix)));
     }
-    fs::rename(new, file)?;
+    if let Err(error) = fs::rename(new, file) {
+        old.map_or(Ok(()), |old| move_back(old, file))?;
+        return Err(error);
+    }
     file.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// Moves a SQLite database with its write-ahead log, whose changes would be lost without it. Moves both or
+/// neither.
+fn move_database(from: &Path, to: &Path) -> io::Result<()> {
+    let (log, moved_log) = (with_suffix(from, "-wal"), with_suffix(to, "-wal"));
+    let has_log = log.exists();
+    if has_log {
+        fs::rename(&log, &moved_log)?;
+    }
+    if let Err(error) = fs::rename(from, to) {
+        if has_log {
+            move_back(&moved_log, &log)?;
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Moves the files of the old database back. The error names the place where they are if that fails.
+fn move_back(from: &Path, to: &Path) -> io::Result<()> {
+    move_database(from, to).map_err(|error| {
+        let (from, to) = (from.display(), to.display());
+        io::Error::new(error.kind(), format!("the old database is at {from}: move it to {to} ({error})"))
+    })
 }
 
 async fn restore_dump(
@@ -194,4 +219,56 @@ async fn renew_epoch(settings: &Settings, db: Db) -> Result<Renewed, StartError>
 
 fn remember(settings: &Settings, renewed: &Renewed) -> Result<(), StartError> {
     Ok(DatabaseRecord::in_dir(&settings.data_dir).replace(&remembered(&renewed.state))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Creates a database with a write-ahead log. Returns its path, and the path to which it is moved.
+    fn database(dir: &Path) -> (PathBuf, PathBuf) {
+        let file = dir.join("tripgate.db");
+        fs::write(&file, "database").unwrap();
+        fs::write(with_suffix(&file, "-wal"), "log").unwrap();
+        (file.clone(), with_suffix(&file, ".before-restore"))
+    }
+
+    fn assert_unchanged(file: &Path) {
+        assert_eq!(fs::read_to_string(file).unwrap(), "database");
+        assert_eq!(fs::read_to_string(with_suffix(file, "-wal")).unwrap(), "log");
+    }
+
+    #[test]
+    fn the_old_database_is_moved_away_before_the_new_one_replaces_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, old) = database(dir.path());
+        let new = dir.path().join("new");
+        fs::write(&new, "restored").unwrap();
+        replace(&file, &new, Some(&old)).unwrap();
+        assert_unchanged(&old);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "restored");
+        assert!(!with_suffix(&file, "-wal").exists() && !new.exists());
+    }
+
+    #[test]
+    fn the_old_database_is_moved_back_if_the_new_one_cannot_replace_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, old) = database(dir.path());
+        // A directory can't be moved into itself.
+        replace(&file, dir.path(), Some(&old)).unwrap_err();
+        assert_unchanged(&file);
+        assert!(!old.exists() && !with_suffix(&old, "-wal").exists());
+    }
+
+    #[test]
+    fn the_log_stays_with_the_old_database_if_the_database_cannot_be_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, old) = database(dir.path());
+        let new = dir.path().join("new");
+        fs::write(&new, "restored").unwrap();
+        // A file can't replace a directory.
+        fs::create_dir(&old).unwrap();
+        replace(&file, &new, Some(&old)).unwrap_err();
+        assert_unchanged(&file);
+    }
 }

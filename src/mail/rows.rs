@@ -30,6 +30,13 @@ pub(super) struct Row {
     pub(super) last_error: Option<String>,
 }
 
+/// The number of failed attempts to send a mail, before and after an update.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempts {
+    pub(super) before: i64,
+    pub(super) after: i64,
+}
+
 /// The recent mails to a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Budget {

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::rows::{Budget, BudgetUpdate, NewRow, Row};
+use super::rows::{Attempts, Budget, BudgetUpdate, NewRow, Row};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
@@ -77,11 +77,11 @@ pub(super) async fn delete(tx: &Tx, ids: &[Uuid]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Records a failed attempt. Has no effect if another replica has already recorded an attempt.
+/// Sets the time of the next attempt. Has no effect if another replica has recorded an attempt.
 pub(super) async fn postpone(
     tx: &Tx,
     id: Uuid,
-    attempts: i64,
+    attempts: Attempts,
     next: i64,
     error: &str,
 ) -> Result<(), StoreError> {
@@ -90,7 +90,13 @@ pub(super) async fn postpone(
 }
 
 /// Records that the delivery failed permanently.
-pub(super) async fn fail(tx: &Tx, id: Uuid, attempts: i64, now: i64, error: &str) -> Result<(), StoreError> {
+pub(super) async fn fail(
+    tx: &Tx,
+    id: Uuid,
+    attempts: Attempts,
+    now: i64,
+    error: &str,
+) -> Result<(), StoreError> {
     update(id, attempts, error)
         .col_expr(outbox::Column::NextAttemptAt, Expr::value(Value::BigInt(None)))
         .col_expr(outbox::Column::FailedAt, Expr::value(now))
@@ -99,12 +105,12 @@ pub(super) async fn fail(tx: &Tx, id: Uuid, attempts: i64, now: i64, error: &str
     Ok(())
 }
 
-fn update(id: Uuid, attempts: i64, error: &str) -> UpdateMany<outbox::Entity> {
+fn update(id: Uuid, attempts: Attempts, error: &str) -> UpdateMany<outbox::Entity> {
     outbox::Entity::update_many()
-        .col_expr(outbox::Column::Attempts, Expr::value(attempts + 1))
+        .col_expr(outbox::Column::Attempts, Expr::value(attempts.after))
         .col_expr(outbox::Column::LastError, Expr::value(error))
         .filter(outbox::Column::Id.eq(id))
-        .filter(outbox::Column::Attempts.eq(attempts))
+        .filter(outbox::Column::Attempts.eq(attempts.before))
         .filter(outbox::Column::FailedAt.is_null())
 }
 

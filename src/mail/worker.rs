@@ -4,8 +4,9 @@
 //! queues a mail, the worker polls immediately. Only the replica that holds the lease delivers mails. Each
 //! mail is deleted after its delivery. If the server crashes in between, the mail is sent once more with the
 //! same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to 1 h, until
-//! the mail is three days old. If the mail server permanently rejects the recipient or the mail, the delivery
-//! has failed permanently.
+//! the mail is three days old. If the mail server is unavailable for one mail of a batch, the others wait at
+//! least as long, and this does not count as an attempt for them. If the mail server permanently rejects the
+//! recipient or the mail, the delivery has failed permanently.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::message::{MessageError, Outgoing};
-use super::rows::Row;
+use super::rows::{Attempts, Row};
 use super::smtp::SendError;
 use super::smtp_stream::Dialogue;
 use super::transport::Session;
@@ -57,6 +58,9 @@ enum Failure {
     Permanent(String),
     /// No mail can be sent at the moment.
     NoServer(String),
+    /// The mail was not tried, because the server was unavailable for another mail, whose next attempt is
+    /// after this delay.
+    NotTried(String, TimeDelta),
 }
 
 impl From<SendError> for Failure {
@@ -148,10 +152,10 @@ impl<'a> Worker<'a> {
     }
 
     async fn deliver_all(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
-        let mut no_server = None;
+        let mut no_server: Option<(String, TimeDelta)> = None;
         for row in rows {
-            if let Some(reason) = &no_server {
-                self.failed(&row, Failure::NoServer(String::clone(reason))).await?;
+            if let Some((reason, delay)) = &no_server {
+                self.failed(&row, Failure::NotTried(reason.clone(), *delay)).await?;
                 continue;
             }
             let delivered = self.deliver(&row).await;
@@ -164,7 +168,7 @@ impl<'a> Worker<'a> {
                             error = reason,
                             "the mail server is unreachable or accepts no mails; the mails wait for the next attempt"
                         );
-                        no_server = Some(reason.clone());
+                        no_server = Some((reason.clone(), retry_delay(row.attempts)));
                     }
                     self.failed(&row, failure).await?;
                 }
@@ -206,23 +210,33 @@ impl<'a> Worker<'a> {
     async fn failed(&self, row: &Row, failure: Failure) -> Result<(), StoreError> {
         let clock = &self.mail.0.clock;
         let now = clock.shared_now();
-        let (id, attempts) = (row.id, row.attempts);
+        let id = row.id;
+        let is_tried = !matches!(failure, Failure::NotTried(..));
+        let attempts = Attempts { before: row.attempts, after: row.attempts + i64::from(is_tried) };
         let next = match &failure {
-            Failure::Transient(_) | Failure::NoServer(_) => Some(now + retry_delay(attempts)),
+            Failure::Transient(_) | Failure::NoServer(_) => Some(now + retry_delay(row.attempts)),
+            // The server is not tried more often for many mails than for one.
+            Failure::NotTried(_, delay) => Some(now + retry_delay(row.attempts).max(*delay)),
             Failure::Permanent(_) => None,
         };
         // After a jump of the clock, the age of the mail is unreliable, so try again.
         let next = next.filter(|next| *next - row.queued_at <= GIVE_UP || !clock.is_steady());
-        let (Failure::Transient(error) | Failure::Permanent(error) | Failure::NoServer(error)) = failure;
+        let (Failure::Transient(error)
+        | Failure::Permanent(error)
+        | Failure::NoServer(error)
+        | Failure::NotTried(error, _)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         if let Some(next) = next {
-            tracing::info!(%id, kind = row.kind, attempts = attempts + 1, error, "failed to send a mail; a retry is scheduled");
+            if is_tried {
+                let attempts = attempts.after;
+                tracing::info!(%id, kind = row.kind, attempts, error, "failed to send a mail; a retry is scheduled");
+            }
             return self.postpone(id, attempts, next, error).await;
         }
         tracing::error!(
             %id,
             kind = row.kind,
-            attempts = attempts + 1,
+            attempts = attempts.after,
             error,
             "failed to send a mail; no retry is scheduled"
         );
@@ -236,7 +250,7 @@ impl<'a> Worker<'a> {
     async fn postpone(
         &self,
         id: Uuid,
-        attempts: i64,
+        attempts: Attempts,
         next: DateTime<Utc>,
         error: String,
     ) -> Result<(), StoreError> {

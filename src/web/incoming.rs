@@ -8,12 +8,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use poem::error::ReadBodyError;
 use poem::{Body, Request, RequestBody};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::body_budget::{Admission, BodyBudget, FREE_BYTES};
 use super::problem::{Problem, ProblemCode, from_poem, too_large};
 
-/// The time in which the whole body must arrive.
+/// The time in which the whole body must arrive, without the time in which the server does not read it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A body that is not read yet.
@@ -66,13 +67,16 @@ impl Incoming {
         let mut bytes = Vec::with_capacity(capacity);
         let limit = if capacity > FREE_BYTES { max_bytes } else { FREE_BYTES };
         let mut chunks = Box::pin(body.into_bytes_stream());
-        let mut rest = collect(&mut chunks, &mut bytes, limit).await?;
+        let mut deadline = Instant::now() + BODY_TIMEOUT;
+        let mut rest = collect(&mut chunks, &mut bytes, limit, deadline).await?;
         if let Some(chunk) = rest.take_if(|_| limit < max_bytes) {
             // The length is not known, so the body gets the share of a body of the maximum size.
+            let begin = Instant::now();
             admission = budget.admit(max_bytes, batch_of).await?;
+            deadline += begin.elapsed();
             bytes.reserve_exact(max_bytes - bytes.len());
             bytes.extend_from_slice(&chunk);
-            rest = collect(&mut chunks, &mut bytes, max_bytes).await?;
+            rest = collect(&mut chunks, &mut bytes, max_bytes, deadline).await?;
         }
         if rest.is_some() || bytes.len() > max_bytes {
             return Err(too_large(max_bytes));
@@ -86,6 +90,7 @@ async fn collect(
     chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
     bytes: &mut Vec<u8>,
     limit: usize,
+    deadline: Instant,
 ) -> Result<Option<Bytes>, Problem> {
     let read = async {
         while let Some(chunk) = chunks.next().await {
@@ -97,7 +102,7 @@ async fn collect(
         }
         Ok(None)
     };
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+    match timeout_at(deadline, read).await {
         Ok(result) => result,
         Err(_) => Err(Problem::new(
             ProblemCode::RequestTimeout,

@@ -54,24 +54,33 @@ enum Proof {
 
 impl Reauthenticate {
     fn proof(self) -> Result<Proof, Vec<FieldError>> {
+        let password = self.password.map(Proof::Password);
         let totp_code = self.totp_code.map(|code| second_factors::Proof::TotpCode(code.0));
-        let mut proofs: Vec<Proof> = self.password.map(Proof::Password).into_iter().collect();
-        proofs.extend(totp_code.map(Proof::SecondFactor));
         let passkey =
             self.passkey.map(|proof| proof.check("/passkey")).transpose().map_err(|error| vec![error])?;
         let passkey = passkey.map(|proof| second_factors::Proof::Passkey(Box::new(proof)));
-        proofs.extend(passkey.map(Proof::SecondFactor));
-        match (self.flow_id, self.code) {
-            (Some(flow), Some(code)) => proofs.push(Proof::MailedCode { flow, code: code.0 }),
-            (None, None) => {}
+        let mailed = match (self.flow_id, self.code) {
+            (Some(flow), Some(code)) => Some(Proof::MailedCode { flow, code: code.0 }),
+            (None, None) => None,
             (Some(_), None) => return Err(vec![FieldError::new("/code", "required", "Code is required.")]),
             (None, Some(_)) => {
                 return Err(vec![FieldError::new("/flow_id", "required", "Flow ID is required.")]);
             }
-        }
-        match (proofs.pop(), proofs.is_empty()) {
-            (Some(proof), true) => Ok(proof),
-            _ => Err(vec![FieldError::new("/password", "required", "Password is required.")]),
+        };
+        let proofs = [
+            ("/password", password),
+            ("/totp_code", totp_code.map(Proof::SecondFactor)),
+            ("/passkey", passkey.map(Proof::SecondFactor)),
+            ("/flow_id", mailed),
+        ];
+        let mut proofs = proofs.into_iter().filter_map(|(pointer, proof)| Some((pointer, proof?)));
+        match (proofs.next(), proofs.next()) {
+            (Some((_, proof)), None) => Ok(proof),
+            (None, _) => Err(vec![FieldError::new("/password", "required", "Password is required.")]),
+            (Some(_), Some((pointer, _))) => {
+                let detail = "Only one proof can be sent at a time.";
+                Err(vec![FieldError::new(pointer, "not_allowed", detail)])
+            }
         }
     }
 }

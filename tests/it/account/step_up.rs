@@ -111,6 +111,13 @@ async fn reauthentication_with_a_wrong_password_fails_and_leaves_the_session_val
         let reply = ada.post(REAUTHENTICATE).json(&body).await.expect(422);
         assert_eq!(reply.field_errors(), [("/password".to_owned(), "required".to_owned())]);
     }
+    let mailed = json!({ "flow_id": "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", "code": "12345678" });
+    for (pointer, mut second) in [("/totp_code", json!({ "totp_code": "123456" })), ("/flow_id", mailed)] {
+        second["password"] = json!(PASSWORD);
+        let reply = ada.post(REAUTHENTICATE).json(&second).await.expect(422).problem("invalid");
+        assert_eq!(reply.field_errors(), [(pointer.to_owned(), "not_allowed".to_owned())]);
+        assert_eq!(reply.json()["detail"], "Only one proof can be sent at a time.");
+    }
     rename(&ada, "countess").await.expect(401).problem("step_up_required");
     ada.get("/api/v1/me").await.expect(200);
 }

@@ -52,16 +52,17 @@ impl CompleteLogin {
         let passkey =
             self.passkey.map(|proof| proof.check("/passkey")).transpose().map_err(|error| vec![error])?;
         let passkey = passkey.map(|proof| Proof::Passkey(Box::new(proof)));
-        let mut proofs = totp_code.into_iter().chain(recovery_code).chain(passkey);
+        let proofs = [("/totp_code", totp_code), ("/recovery_code", recovery_code), ("/passkey", passkey)];
+        let mut proofs = proofs.into_iter().filter_map(|(pointer, proof)| Some((pointer, proof?)));
         match (proofs.next(), proofs.next()) {
-            (Some(proof), None) => Ok((self.mfa_token.0, proof)),
+            (Some((_, proof)), None) => Ok((self.mfa_token.0, proof)),
             (None, _) => {
                 let detail = "A code from the authenticator app, a recovery code or a passkey is required.";
                 Err(vec![FieldError::new("/totp_code", "required", detail)])
             }
-            (Some(_), Some(_)) => {
+            (Some(_), Some((pointer, _))) => {
                 let detail = "Only one second factor can be sent at a time.";
-                Err(vec![FieldError::new("/recovery_code", "not_allowed", detail)])
+                Err(vec![FieldError::new(pointer, "not_allowed", detail)])
             }
         }
     }

@@ -41,6 +41,9 @@ async fn a_passkey_is_accepted_as_the_second_factor_of_a_login_with_a_password()
     // The user is known, so the user handle may be missing.
     device.user_handle = None;
     let passkey = respond(&mut device, &anonymous, &token).await;
+    let both = json!({ "mfa_token": token, "totp_code": "123456", "passkey": passkey });
+    let reply = anonymous.post(MFA).json(&both).await.expect(422).problem("invalid");
+    assert_eq!(reply.field_errors(), [("/passkey".to_owned(), "not_allowed".to_owned())]);
     let grant = complete(&anonymous, &token, &passkey).await.expect(200).json();
     assert_eq!(anonymous.with_grant(&grant).claims()["amr"], json!(["pwd", "pop", "mfa"]));
     // The `mfa_token` and the challenge cannot be used again.

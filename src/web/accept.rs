@@ -31,15 +31,12 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
     weight(headers, "text", "html") > 0.0
 }
 
-/// Returns whether the client accepts JSON. A client that sends no `Accept` header accepts everything.
+/// Returns whether the client accepts JSON, or names the media type of problems. A client that sends no
+/// `Accept` header accepts everything.
 pub fn accepts_json(headers: &HeaderMap) -> bool {
-    let is_json = |range: &str| {
-        ["*/*", "application/*", "application/json", "application/problem+json"]
-            .iter()
-            .any(|accepted| range.eq_ignore_ascii_case(accepted))
-    };
-    !headers.contains_key(header::ACCEPT)
-        || ranges(headers).any(|(range, weight)| is_json(range) && weight > 0.0)
+    let is_problem = |range: &str| range.eq_ignore_ascii_case("application/problem+json");
+    weight(headers, "application", "json") > 0.0
+        || ranges(headers).any(|(range, weight)| is_problem(range) && weight > 0.0)
 }
 
 /// Returns the weight of a media type, from 0 (not acceptable) to 1. The most specific media range in
@@ -84,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_accepted_if_a_media_range_contains_it_with_a_weight_above_0() {
+    fn json_is_accepted_if_the_most_specific_media_range_has_a_weight_above_0() {
         assert!(accepts_json(&HeaderMap::new()));
         for value in [
             "*/*",
@@ -92,10 +89,21 @@ mod tests {
             "text/html, */*;q=0.8",
             "Application/JSON; charset=utf-8",
             "application/*",
+            "application/problem+json",
+            "*/*;q=0, application/json",
+            "application/*;q=0, application/json;q=0.1, */*;q=0",
         ] {
             assert!(accepts_json(&accept(value)), "{value}");
         }
-        for value in ["text/html", "application/json;q=0", "image/*, text/*", "application/xml"] {
+        for value in [
+            "text/html",
+            "application/json;q=0",
+            "image/*, text/*",
+            "application/xml",
+            "application/json;q=0, */*",
+            "*/*, application/json;q=0, application/*",
+            "application/*;q=0, */*",
+        ] {
             assert!(!accepts_json(&accept(value)), "{value}");
         }
     }

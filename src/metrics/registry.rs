@@ -1,6 +1,6 @@
 //! The table of all metrics. A series whose label values this module knows exists from the start with the
 //! value 0, so that rates and alerts include the first event. The series of
-//! `http_server_request_duration_seconds` and `tripgate_throttled_total` begin with their first event.
+//! `http_server_request_duration_seconds` begin with their first event.
 
 use std::sync::LazyLock;
 
@@ -24,6 +24,19 @@ const DATABASE_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 const HASH_SECONDS: [f64; 10] = [0.005, 0.025, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0];
 /// The upper bounds of the histogram buckets for the number of functions in one transaction.
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// The names of the limits that refuse attempts and requests of clients (see `throttle::limits`).
+const THROTTLE_SCOPES: [&str; 9] = [
+    "account_and_address",
+    "device",
+    "address",
+    "network",
+    "account",
+    "user",
+    "sign_up",
+    "mail",
+    "passkey_options",
+];
 
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -152,7 +165,7 @@ impl Metrics {
             refreshes: b.counters("tripgate_refreshes_total",
                 "Refresh tokens that were presented, by outcome.", "outcome", &RefreshOutcome::ALL.map(RefreshOutcome::name)),
             throttled: b.counters("tripgate_throttled_total",
-                "Attempts that were refused because too many had failed, by the kind of the counter.", "scope", &[]),
+                "Attempts that were refused because too many had failed, by the kind of the counter.", "scope", &THROTTLE_SCOPES),
             hash_queue: b.gauge("tripgate_password_hash_queue", "Passwords that wait for a hashing thread or are being hashed."),
             hash_wait: b.histogram("tripgate_password_hash_wait_seconds",
                 "Time that a password waits for a hashing thread.", &HASH_SECONDS),

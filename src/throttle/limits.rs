@@ -106,10 +106,28 @@ pub fn of_sign_up(address: IpAddr) -> Vec<Bucket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics;
+
+    /// Every limit that can refuse an attempt or a request of a client. [`ATTACK_REPORT`] refuses only mails
+    /// of the server itself.
+    const COUNTED: [Limit; 9] =
+        [PAIR, DEVICE, ADDRESS, NETWORK, ACCOUNT, USER, SIGN_UP, MAIL, PASSKEY_OPTIONS];
 
     fn names(address: &str) -> Vec<(&'static str, String)> {
         let buckets = of_login("ada", address.parse().unwrap());
         buckets.into_iter().map(|bucket| (bucket.limit.name, bucket.address)).collect()
+    }
+
+    #[test]
+    fn every_limit_has_a_series_in_the_metrics_before_its_first_refusal() {
+        // S-97
+        let text = metrics::render();
+        let series = text.lines().filter(|line| line.starts_with("tripgate_throttled_total{")).count();
+        assert_eq!(series, COUNTED.len(), "{text}");
+        for limit in COUNTED {
+            let start = format!("tripgate_throttled_total{{scope=\"{}\"}} ", limit.name);
+            assert!(text.contains(&start), "{start}\n{text}");
+        }
     }
 
     #[test]

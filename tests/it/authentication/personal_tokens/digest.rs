@@ -216,6 +216,26 @@ async fn a_removed_personal_token_is_refused_in_digest_authentication() {
 }
 
 #[tokio::test]
+async fn an_expired_personal_token_is_refused_in_digest_authentication() {
+    // S-93, S-94
+    let app = with_digest().await;
+    let ada = app.sign_up("ada").await;
+    let body =
+        json!({ "name": "x", "scope": "trips:read", "digest": true, "expires_at": "2026-03-02T08:31:00Z" });
+    let token = create(&ada, body).await;
+    let text = |name: &str| token[name].as_str().unwrap().to_owned();
+    let fields =
+        Fields { username: text("id"), password: text("token"), ..valid(&app, &ada, "trips:read").await };
+    app.clock.advance(TimeDelta::seconds(59));
+    send(&app, &fields).await.expect(200);
+    app.clock.advance(TimeDelta::seconds(1));
+    let next = Fields { nc: "00000002".to_owned(), ..fields };
+    let refused = send(&app, &next).await.expect(401).problem("invalid_credentials");
+    // A new nonce does not help, so the client must not repeat the request.
+    assert!(!challenge(&refused).contains("stale"), "{}", challenge(&refused));
+}
+
+#[tokio::test]
 async fn used_nonces_are_deleted_after_a_week() {
     let app = with_digest().await;
     let ada = app.sign_up("ada").await;

@@ -84,6 +84,27 @@ async fn ending_a_session_and_logging_out_are_recorded_as_events() {
 }
 
 #[tokio::test]
+async fn the_use_of_an_old_refresh_token_is_listed_as_an_event_of_its_session() {
+    // S-37
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let tablet = log_in_on(&app, "Tablet", "Trips/1.4").await;
+    app.clock.advance(TimeDelta::minutes(1));
+    let refresh = |grant: &Value| {
+        app.anonymous().post("/api/v1/auth/refresh").json(&json!({ "refresh_token": grant["refresh_token"] }))
+    };
+    let second = refresh(&tablet).await.expect(200).json();
+    refresh(&second).await.expect(200);
+    refresh(&tablet).await.expect(401).problem("session_revoked");
+    let newest = &events(&ada).await[0];
+    assert_eq!(newest["type"], "refresh_token_reuse");
+    assert_eq!((&newest["session_id"], &newest["ip"]), (&tablet["session_id"], &json!("127.0.0.1")));
+    assert_eq!(newest["at"], "2026-03-02T08:31:00.000Z");
+    let kinds = types(&ada).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "refresh_token_reuse").count(), 1, "{kinds:?}");
+}
+
+#[tokio::test]
 async fn failed_logins_cannot_fill_the_list_of_events() {
     let app = TestApp::with(|settings| {
         settings.access_ttl_secs = 7200;

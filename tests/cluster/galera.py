@@ -14,7 +14,7 @@ from processes import Process, StartError, find_program, give, is_running, kill,
 
 PASSWORD = "only-for-this-test"
 PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
-# What a node needs beyond the document's file because it shares the machine with the other nodes.
+# The settings of a node that docs/operations.md does not contain. All nodes of the test run on one machine.
 OWN_SETTINGS = """
 datadir = {data}
 tmpdir = {folder}

@@ -47,7 +47,7 @@ async fn post(server: &Process, path: &str, body: &serde_json::Value, status: u1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_process_loses_no_email_and_sends_none_with_another_message_id() {
+async fn after_a_kill_no_email_is_lost_and_a_repeated_email_keeps_its_message_id() {
     // S-86. `app` provides the database and the secret. The clock of `app` is behind, so `app` sends none of
     // these emails.
     let app = TestApp::start().await;

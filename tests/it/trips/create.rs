@@ -1,4 +1,4 @@
-//! Creating trips with ids from the client, by POST and by PUT.
+//! Creating trips with ids from the client, by POST and by PUT, and with text in every script.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -185,5 +185,30 @@ async fn null_for_an_optional_field_of_a_new_object_is_treated_as_absent() {
     }
     for title in [json!({ "title": null }), json!({ "title": "x", "stops": [{ "name": null }] })] {
         ada.post(TRIPS).json(&title).await.expect(422).problem("invalid");
+    }
+}
+
+#[tokio::test]
+async fn text_in_every_script_is_returned_unchanged() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    for text in [
+        "👩‍👩‍👧‍👦 🇵🇹 🏳️‍🌈",
+        "رحلة إلى القاهرة",
+        "מסע לירושלים \u{200f}x",
+        "𠜎𠜱𝔘𝔫𝔦",
+        "e\u{301} é",
+        "\u{10ffff}\u{fffd}\u{feff}",
+        "' \" \\ ; -- % _ \\' $1 ?",
+        " spaces ",
+        "<script>alert(1)</script>&amp;",
+    ] {
+        let body = json!({ "title": text, "destination": text, "notes": text });
+        let trip = create_trip(&ada, &body).await;
+        let changed = ada.patch(&path(&trip)).json(&json!({ "notes": format!("{text}{text}") })).await;
+        assert_eq!(changed.expect(200).json()["title"], text);
+        let stored = ada.get(&path(&trip)).await.json();
+        assert_eq!((&stored["title"], &stored["destination"]), (&body["title"], &body["destination"]));
+        assert_eq!(stored["notes"], format!("{text}{text}"));
     }
 }

@@ -17,8 +17,8 @@ const LISTS: [&str; 6] =
 /// statements.
 const WRITERS: usize = 3;
 
-/// The numbers that one writer gives its trip. After an even number the trip exists and has this number as its
-/// title; after an odd number it is deleted.
+/// The progress of one writer, which numbers its writes. A write with an even number creates the trip with this
+/// number as its title. A write with an odd number deletes the trip.
 #[derive(Default)]
 struct Numbers {
     /// The number of the last write that was sent.

@@ -212,7 +212,7 @@ async fn a_change_of_either_date_cannot_put_the_end_before_the_start() {
 }
 
 #[tokio::test]
-async fn a_merge_patch_keeps_absent_fields_and_clears_fields_that_are_null() {
+async fn a_merge_patch_keeps_absent_fields_and_clears_optional_fields_that_are_null() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let whole = json!({
@@ -228,15 +228,22 @@ async fn a_merge_patch_keeps_absent_fields_and_clears_fields_that_are_null() {
         assert_eq!(changed, expected);
         assert_eq!(ada.get(&trip_path).await.json(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_patch_that_clears_a_required_field_or_is_not_an_object_is_rejected() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada").await;
+    let trip = create_trip(&ada, &json!({ "title": "Lisbon" })).await;
     for field in ["title", "status"] {
-        let reply = ada.patch(&trip_path).json(&json!({ field: null })).await.expect(422);
+        let reply = ada.patch(&path(&trip)).json(&json!({ field: null })).await.expect(422);
         assert_eq!(reply.field_errors(), field_error(&format!("/{field}"), "wrong_type"));
     }
     for other in [json!([]), json!(null), json!("title"), json!([{ "op": "remove", "path": "/title" }])] {
-        ada.patch(&trip_path).json(&other).await.expect(422).problem("invalid");
+        ada.patch(&path(&trip)).json(&other).await.expect(422).problem("invalid");
     }
-    ada.patch(&trip_path).await.expect(415).problem("unsupported_media_type");
-    assert_eq!(ada.get(&trip_path).await.json(), expected);
+    ada.patch(&path(&trip)).await.expect(415).problem("unsupported_media_type");
+    assert_eq!(ada.get(&path(&trip)).await.json(), trip);
 }
 
 #[tokio::test]
@@ -279,31 +286,6 @@ async fn a_deleted_trip_stays_deleted() {
     ada.delete(&path(&trip)).await.expect(404).problem("not_found");
     ada.patch(&path(&trip)).json(&json!({ "title": "x" })).await.expect(404).problem("not_found");
     assert_eq!(ada.get(TRIPS).await.json(), json!({ "items": [other] }));
-}
-
-#[tokio::test]
-async fn text_in_every_script_is_returned_unchanged() {
-    let app = TestApp::start().await;
-    let ada = app.sign_up("ada").await;
-    for text in [
-        "👩‍👩‍👧‍👦 🇵🇹 🏳️‍🌈",
-        "رحلة إلى القاهرة",
-        "מסע לירושלים \u{200f}x",
-        "𠜎𠜱𝔘𝔫𝔦",
-        "e\u{301} é",
-        "\u{10ffff}\u{fffd}\u{feff}",
-        "' \" \\ ; -- % _ \\' $1 ?",
-        " spaces ",
-        "<script>alert(1)</script>&amp;",
-    ] {
-        let body = json!({ "title": text, "destination": text, "notes": text });
-        let trip = create_trip(&ada, &body).await;
-        let changed = ada.patch(&path(&trip)).json(&json!({ "notes": format!("{text}{text}") })).await;
-        assert_eq!(changed.expect(200).json()["title"], text);
-        let stored = ada.get(&path(&trip)).await.json();
-        assert_eq!((&stored["title"], &stored["destination"]), (&body["title"], &body["destination"]));
-        assert_eq!(stored["notes"], format!("{text}{text}"));
-    }
 }
 
 /// Returns the status, body and headers of a reply, without the request id and date.

@@ -157,7 +157,8 @@ async fn recording_token_usage_while_refresh_responses_are_lost_revokes_no_sessi
         assert_eq!(used, [true; 3]);
         assert!(flushed.iter().all(Result::is_ok));
         flush().await;
-        // The recorded use is that of the previous access token, so it does not confirm the lost successors.
+        // The only recorded use is of the access token from before the refresh, so the successor is still unused,
+        // and the refresh token works after its grace period of 30 s.
         replicas[0].clock.advance(TimeDelta::seconds(31));
         let (again, flushed) = join(refresh_concurrently(&replicas, 6, token), flush()).await;
         assert!(flushed.iter().all(Result::is_ok));

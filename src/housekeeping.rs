@@ -225,7 +225,10 @@ pub async fn sweep_sync(app: App) {
         tracing::warn!(causes = error_chain(&error), "failed to delete expired idempotency keys");
     }
     if let Err(error) = app.sync.sweep().await {
-        tracing::warn!(causes = error_chain(&error), "failed to delete expired tombstones and operations");
+        tracing::warn!(
+            causes = error_chain(&error),
+            "failed to delete expired tombstones and ids of sync operations"
+        );
     }
     if let Err(error) = app.db.release_space().await {
         tracing::warn!(causes = error_chain(&error), "failed to return free space to the file system");

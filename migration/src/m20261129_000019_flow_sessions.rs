@@ -1,4 +1,5 @@
-//! Adds the session of a flow, and the device of a login that waits for the second factor.
+//! Adds a column for the session of a flow, and a column for the known device of a login that waits for the second
+//! factor.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

@@ -195,8 +195,8 @@ async fn renew_older(epochs: &Epochs, known: KnownDatabase) -> Result<DatabaseSt
     let renewed = epochs.renew(renewal).await?;
     tracing::warn!(
         trips = renewed.trips,
-        "the database is older than the record in the data directory, as after a restored backup: a new feed epoch \
-         has begun, and apps load all trips again"
+        "the database is older than the record in the data directory, for example because a backup was \
+         restored: a new feed epoch has begun, and apps load all trips again"
     );
     Ok(renewed.state)
 }

@@ -55,7 +55,7 @@ pub enum ProblemCode {
     PreconditionRequired,
     /// The first request with the same idempotency key is still running.
     IdempotencyInProgress,
-    /// Deletions since the cursor are no longer stored.
+    /// The server can't list all changes since the cursor was issued.
     ResyncRequired,
     /// The body is too large.
     ContentTooLarge,

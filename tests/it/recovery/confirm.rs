@@ -65,7 +65,7 @@ async fn wrong_passwords_that_are_sent_with_a_sign_up_link_use_up_the_tries_of_t
 }
 
 #[tokio::test]
-async fn a_confirmation_code_that_was_requested_without_a_token_also_requires_the_password() {
+async fn a_confirmation_code_that_was_requested_without_an_access_token_requires_the_password() {
     // S-80
     let app = super::start().await;
     let ada = app.sign_up("ada").await;

@@ -1,4 +1,4 @@
-//! The cache of rendered pages: it never shows an old state, and it has a limit.
+//! The cache of rendered pages: it returns the pages of the database, never an older state, and only to the owner.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

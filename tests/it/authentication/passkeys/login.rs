@@ -219,7 +219,7 @@ async fn a_removed_passkey_and_a_deleted_account_cannot_log_in() {
 }
 
 #[tokio::test]
-async fn when_a_mailbox_owner_reclaims_an_account_the_passkeys_of_the_stranger_are_removed() {
+async fn when_a_mailbox_owner_reclaims_an_account_the_passkeys_of_the_previous_user_are_removed() {
     // S-81
     let app = TestApp::start().await;
     let stranger = app.sign_up("ada").await;
@@ -234,7 +234,7 @@ async fn when_a_mailbox_owner_reclaims_an_account_the_passkeys_of_the_stranger_a
 }
 
 #[tokio::test]
-async fn a_passkey_login_requires_a_confirmed_address_if_sign_ups_are_confirmed_first() {
+async fn in_the_sign_up_mode_confirm_first_a_passkey_login_requires_a_confirmed_address() {
     // S-92
     let app = TestApp::start().await;
     let mut device = register(&app.sign_up("ada").await).await;

@@ -66,22 +66,17 @@ pub(in crate::trips) async fn page(
     Ok(found)
 }
 
-/// Reads a chunk of a page and the owner's counter. The first statement returns the counter with its rows, so
-/// the counter is never newer than the rows.
+/// Reads a chunk of a page and the owner's counter. The counter is never newer than the rows.
 async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<FoundPage, StoreError> {
-    let rows = fetch_rows(tx, listing, ids).await?;
-    if !rows.is_empty() {
+    let (rows, has_counter) = fetch_rows(tx, listing, ids).await?;
+    if has_counter {
         return parse_rows(&rows, listing);
     }
-    // Each row contains the counter, so without a row the counter is unknown. Read the counter, and then the
-    // rows again: a counter that is read after the rows could include a trip that the page does not contain.
+    // Read the counter, and then the rows again: a counter that is read after the first statement could include
+    // a trip that the page does not contain.
     let changes = change_counter(tx, listing.owner).await?;
-    let rows = fetch_rows(tx, listing, ids).await?;
-    if rows.is_empty() {
-        Ok(FoundPage { trips: Vec::new(), changes, last: None })
-    } else {
-        parse_rows(&rows, listing)
-    }
+    let (rows, _) = fetch_rows(tx, listing, ids).await?;
+    Ok(FoundPage { changes, ..parse_rows(&rows, listing)? })
 }
 
 /// Returns whether a separate statement reads the end of the list, the trips without a first day. These trips
@@ -102,20 +97,22 @@ pub(super) fn undated_part(listing: &Listing, limit: u16) -> Listing {
 }
 
 /// Reads the rows of a chunk. If the list is sorted by the first day in descending order, a second statement reads
-/// the trips without a first day.
+/// the trips without a first day. Also returns whether the first row contains the owner's counter from the first
+/// statement, that is whether the first statement returned a row.
 async fn fetch_rows(
     tx: &Tx,
     listing: &Listing,
     ids: Option<&[Uuid]>,
-) -> Result<Vec<QueryResult>, StoreError> {
+) -> Result<(Vec<QueryResult>, bool), StoreError> {
     let backend = tx.get_database_backend();
     let mut rows = tx.query_all_raw(page_statement(backend, listing, ids)).await?;
+    let has_counter = !rows.is_empty();
     let left = listing.limit.checked_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
     if let Some(limit) = left.filter(|_| has_undated_part(listing) && !is_undated(listing)) {
         let undated = undated_part(listing, limit);
         rows.extend(tx.query_all_raw(page_statement(backend, &undated, ids)).await?);
     }
-    Ok(rows)
+    Ok((rows, has_counter))
 }
 
 /// Converts the rows to a page. One row more than the limit means that the list continues.

@@ -90,8 +90,8 @@ impl Trips {
     ///
     /// # Errors
     ///
-    /// [`TripsError::Store`]; for a search also [`TripsError::SearchTimedOut`] and
-    /// [`TripsError::TooManySearches`].
+    /// [`TripsError::Store`]; [`TripsError::CorruptStops`] if `to_json` fails; for a search also
+    /// [`TripsError::SearchTimedOut`] and [`TripsError::TooManySearches`].
     pub async fn rendered_page<F>(
         &self,
         listing: Listing,
@@ -99,7 +99,7 @@ impl Trips {
         to_json: F,
     ) -> Result<RenderedPage, TripsError>
     where
-        F: FnOnce(Vec<Trip>, Option<&str>) -> Vec<u8>,
+        F: FnOnce(Vec<Trip>, Option<&str>) -> Result<Vec<u8>, serde_json::Error>,
     {
         let key = self.page_key(&listing);
         let is_cacheable = listing.filter.q.is_none() && self.pages.is_on();
@@ -116,7 +116,7 @@ impl Trips {
         }
         let read_at = self.moment();
         let Page { items, next, changes } = self.list(listing).await?;
-        let json = to_json(items, next.as_deref());
+        let json = to_json(items, next.as_deref()).map_err(TripsError::CorruptStops)?;
         let etag = etag(&key, changes);
         if is_cacheable && self.pages.should_store(&key, json.len()) {
             let page = CachedPage::new(changes, json, next, read_at);

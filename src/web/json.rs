@@ -135,13 +135,19 @@ pub fn serialize_date<S: Serializer>(date: &Option<NaiveDate>, serializer: S) ->
     serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
 }
 
-/// Serializes a value. The types of the API can't fail to serialize.
+/// Serializes a value that can't fail to serialize, such as a trip that was just validated.
 pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
+    try_to_vec(value).unwrap_or_default()
+}
+
+/// Serializes a value.
+///
+/// # Errors
+///
+/// The errors of the serializer, for example if a stored JSON text is damaged.
+pub fn try_to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut bytes = Vec::with_capacity(INITIAL_CAPACITY);
-    match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => bytes,
-        Err(_) => Vec::new(),
-    }
+    serde_json::to_writer(&mut bytes, value).map(|()| bytes)
 }
 
 /// Returns a response with the value as JSON, under the given media type.

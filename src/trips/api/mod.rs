@@ -28,7 +28,7 @@ use crate::web::body::{Body, NoBody};
 use crate::web::caller::{Caller, TripsRead, TripsWrite};
 use crate::web::conditional::{EntityTags, IfMatch, IfNoneMatch, etag};
 use crate::web::idempotency_key::{self, IdempotencyKey};
-use crate::web::json::{Json, RawJson, to_vec};
+use crate::web::json::{Json, RawJson, try_to_vec};
 use crate::web::local_time::DateParam;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 use crate::web::{API, Tag, path_id::PathId};
@@ -92,9 +92,9 @@ async fn respond(
 }
 
 /// Serializes a page of trips.
-fn page_json(trips: Vec<Trip>, next_cursor: Option<&str>) -> Vec<u8> {
+fn page_json(trips: Vec<Trip>, next_cursor: Option<&str>) -> Result<Vec<u8>, serde_json::Error> {
     let items = trips.into_iter().map(TripBody::from).collect();
-    to_vec(&TripPage { items, next_cursor: next_cursor.map(str::to_owned) })
+    try_to_vec(&TripPage { items, next_cursor: next_cursor.map(str::to_owned) })
 }
 
 /// The operations on trips.

@@ -128,6 +128,10 @@ async fn restore_sqlite(
     let db = db::open_unjournaled(&db::file_url(copy.path())).await.map_err(StartError::from)?;
     let renewed = renew_epoch(settings, db).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
+    if exists {
+        // Then the old database is one file, which one rename moves. If it is damaged, its log moves with it.
+        db::checkpoint(&db::file_url(file)).await;
+    }
     replace(file, copy.path(), replaced.as_deref()).map_err(|source| {
         let path = file.display().to_string();
         BackupError::Io { action: "replace", path, source }
@@ -145,7 +149,7 @@ fn replace(file: &Path, new: &Path, old: Option<&Path>) -> io::Result<()> {
         move_database(file, old)?;
     }
     // These files belong to the old database.
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm", "-journal"] {
         drop(fs::remove_file(with_suffix(file, suffix)));
     }
     if let Err(error) = fs::rename(new, file) {

@@ -73,7 +73,7 @@ pub use open::{
 };
 pub use pace::PacedFile;
 pub use rehearsal::{Rehearsal, RehearsedStep, migrate_first, rehearse};
-pub use snapshot::{Contents, file_url, inspect, other_connections, snapshot};
+pub use snapshot::{Contents, checkpoint, file_url, inspect, other_connections, snapshot};
 pub use sqlite_files::{TemporaryFile, remove_sqlite_files, with_suffix};
 pub use steps::{has_step, newest_step};
 pub use tx::Tx;

@@ -88,6 +88,15 @@ impl Progress {
     }
 }
 
+/// Moves the changes of the write-ahead log into the file of a SQLite database that no other process uses. Does
+/// nothing if the database can't be opened.
+pub async fn checkpoint(url: &str) {
+    if let Ok(connection) = Database::connect(sqlite_options(url, None)).await {
+        drop(connection.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await);
+        drop(connection.close().await);
+    }
+}
+
 /// Inspects a SQLite file that no other process uses.
 ///
 /// # Errors

@@ -58,9 +58,8 @@ enum Failure {
     Permanent(String),
     /// No mail can be sent at the moment.
     NoServer(String),
-    /// The mail was not tried, because the server was unavailable for another mail, whose next attempt is
-    /// after this delay.
-    NotTried(String, TimeDelta),
+    /// The mail was not tried, because the server was unavailable for another mail.
+    NotTried(String),
 }
 
 impl From<SendError> for Failure {
@@ -152,10 +151,10 @@ impl<'a> Worker<'a> {
     }
 
     async fn deliver_all(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
-        let mut no_server: Option<(String, TimeDelta)> = None;
+        let mut no_server: Option<String> = None;
         for row in rows {
-            if let Some((reason, delay)) = &no_server {
-                self.failed(&row, Failure::NotTried(reason.clone(), *delay)).await?;
+            if let Some(reason) = &no_server {
+                self.failed(&row, Failure::NotTried(reason.clone())).await?;
                 continue;
             }
             let delivered = self.deliver(&row).await;
@@ -168,7 +167,7 @@ impl<'a> Worker<'a> {
                             error = reason,
                             "the mail server is unreachable or accepts no mails; the mails wait for the next attempt"
                         );
-                        no_server = Some((reason.clone(), retry_delay(row.attempts)));
+                        no_server = Some(reason.clone());
                     }
                     self.failed(&row, failure).await?;
                 }
@@ -211,12 +210,13 @@ impl<'a> Worker<'a> {
         let clock = &self.mail.0.clock;
         let now = clock.shared_now();
         let id = row.id;
-        let is_tried = !matches!(failure, Failure::NotTried(..));
+        let is_tried = !matches!(failure, Failure::NotTried(_));
         let attempts = Attempts { before: row.attempts, after: row.attempts + i64::from(is_tried) };
         let next = match &failure {
-            Failure::Transient(_) | Failure::NoServer(_) => Some(now + retry_delay(row.attempts)),
-            // The server is not tried more often for many mails than for one.
-            Failure::NotTried(_, delay) => Some(now + retry_delay(row.attempts).max(*delay)),
+            // A mail that was not tried does not wait as long as an older mail that was tried many times.
+            Failure::Transient(_) | Failure::NoServer(_) | Failure::NotTried(_) => {
+                Some(now + retry_delay(row.attempts))
+            }
             Failure::Permanent(_) => None,
         };
         // After a jump of the clock, the age of the mail is unreliable, so try again.
@@ -224,7 +224,7 @@ impl<'a> Worker<'a> {
         let (Failure::Transient(error)
         | Failure::Permanent(error)
         | Failure::NoServer(error)
-        | Failure::NotTried(error, _)) = failure;
+        | Failure::NotTried(error)) = failure;
         let error: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         if let Some(next) = next {
             if is_tried {

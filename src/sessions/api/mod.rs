@@ -3,6 +3,7 @@
 mod errors;
 mod login_code;
 mod manage;
+mod only_proof;
 mod passkeys;
 mod password;
 mod second_factor;

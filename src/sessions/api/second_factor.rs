@@ -5,6 +5,7 @@ use poem_openapi::types::{Example, Password as PasswordText};
 use poem_openapi::{Object, OpenApi};
 
 use super::LoggedIn;
+use super::only_proof::only_proof;
 use crate::metrics::{self, AuthMethod};
 use crate::passkeys::api::PasskeyProof;
 use crate::second_factors::{Proof, SecondFactorsError};
@@ -53,18 +54,10 @@ impl CompleteLogin {
             self.passkey.map(|proof| proof.check("/passkey")).transpose().map_err(|error| vec![error])?;
         let passkey = passkey.map(|proof| Proof::Passkey(Box::new(proof)));
         let proofs = [("/totp_code", totp_code), ("/recovery_code", recovery_code), ("/passkey", passkey)];
-        let mut proofs = proofs.into_iter().filter_map(|(pointer, proof)| Some((pointer, proof?)));
-        match (proofs.next(), proofs.next()) {
-            (Some((_, proof)), None) => Ok((self.mfa_token.0, proof)),
-            (None, _) => {
-                let detail = "A code from the authenticator app, a recovery code or a passkey is required.";
-                Err(vec![FieldError::new("/totp_code", "required", detail)])
-            }
-            (Some(_), Some((pointer, _))) => {
-                let detail = "Only one second factor can be sent at a time.";
-                Err(vec![FieldError::new(pointer, "not_allowed", detail)])
-            }
-        }
+        let detail = "A code from the authenticator app, a recovery code or a passkey is required.";
+        let missing = FieldError::new("/totp_code", "required", detail);
+        let proof = only_proof(proofs, missing, "Only one second factor can be sent at a time.")?;
+        Ok((self.mfa_token.0, proof))
     }
 }
 

@@ -6,6 +6,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::only_proof::only_proof;
 use crate::passkeys::api::PasskeyProof;
 use crate::second_factors;
 use crate::sessions::{Authenticated, Sessions, SessionsError, StepUp};
@@ -73,15 +74,8 @@ impl Reauthenticate {
             ("/passkey", passkey.map(Proof::SecondFactor)),
             ("/flow_id", mailed),
         ];
-        let mut proofs = proofs.into_iter().filter_map(|(pointer, proof)| Some((pointer, proof?)));
-        match (proofs.next(), proofs.next()) {
-            (Some((_, proof)), None) => Ok(proof),
-            (None, _) => Err(vec![FieldError::new("/password", "required", "Password is required.")]),
-            (Some(_), Some((pointer, _))) => {
-                let detail = "Only one proof can be sent at a time.";
-                Err(vec![FieldError::new(pointer, "not_allowed", detail)])
-            }
-        }
+        let missing = FieldError::new("/password", "required", "Password is required.");
+        only_proof(proofs, missing, "Only one proof can be sent at a time.")
     }
 }
 

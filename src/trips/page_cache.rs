@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_who_writes_between_all_reads_pays_for_the_counter_at_every_second_read() {
+    fn a_page_that_changes_before_each_read_costs_a_query_of_the_counter_at_every_second_read() {
         let cache = PageCache::new(1 << 20);
         let key = key(ADA, 1);
         let mut outdated = 0;

@@ -23,7 +23,7 @@ class Front:
 
     def __init__(self, folder, ports, replicas):
         self.folder, self.port, self.replicas = folder, ports.take(), replicas
-        # HAProxy runs as `nobody` and creates the socket.
+        # HAProxy creates the socket as the user `nobody`, so this user owns the folder.
         self.socket = folder / "front" / "socket"
         self.socket.parent.mkdir()
         give(self.socket.parent)

@@ -74,7 +74,7 @@ pub enum Event {
     RecoveryCodesReplaced,
     /// Credentials were correct. No session was started.
     Authenticated,
-    /// The user of a token authenticated again.
+    /// A user with a valid access token authenticated again.
     Reauthenticated,
     /// Credentials were wrong.
     LoginFailed,

@@ -43,7 +43,7 @@ impl ProxyWarnings {
         if identified.is_untrusted && self.is_due(&self.untrusted_at) {
             tracing::warn!(
                 peer = %identified.peer,
-                "ignored forwarding headers, because the peer is not in trusted_proxies: its address is the client address"
+                "ignored forwarding headers, because the peer is not in trusted_proxies: using the address of the peer as the client address"
             );
         }
         if let Some(host) = self.foreign_host(request)

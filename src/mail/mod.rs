@@ -255,7 +255,7 @@ impl Mail {
             if !budgets::spend(tx, mailbox.as_ref(), mail.kind, now, max_per_day).await? {
                 tracing::info!(
                     kind = mail.kind.name(),
-                    "a mail was not queued: the limit of mails to this mailbox or of all mails in a day is reached"
+                    "a mail was not queued: the limit for its mailbox or the daily limit for all mails is reached"
                 );
                 return Ok(Queued::OverBudget);
             }

@@ -1,5 +1,5 @@
-//! The table of all metrics. A series whose label values this module knows exists from the start with the
-//! value 0, so that rates and alerts include the first event. The series of
+//! The table of all metrics. If this module knows the label values of a series, the series exists from the start
+//! with the value 0, so that rates and alerts include the first event. The series of
 //! `http_server_request_duration_seconds` begin with their first event.
 
 use std::sync::LazyLock;

@@ -25,7 +25,7 @@ pub(super) struct StoredToken {
     pub(super) token: PersonalToken,
     /// The keyed hash of the token.
     pub(super) hash: Vec<u8>,
-    /// The encrypted hash for Digest.
+    /// The encrypted hash that HTTP Digest authentication uses, if the token was created for it.
     pub(super) sealed_digest_hash: Option<Vec<u8>>,
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn replace_hash(
     Ok(())
 }
 
-/// Replaces the encrypted hash for Digest.
+/// Replaces the encrypted hash that HTTP Digest authentication uses.
 pub(super) async fn replace_digest_hash(
     tx: &Tx,
     owner: Uuid,

@@ -199,7 +199,7 @@ impl RecoveryApi {
     ///
     /// Sends an email with a code and a link. With either of them, the user can choose a new password. The
     /// response and its duration are the same whether or not an account has this address. The code and the
-    /// link replace those of earlier emails that reset the password.
+    /// link replace those of earlier emails for a password reset.
     ///
     /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(

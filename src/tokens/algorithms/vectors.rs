@@ -143,7 +143,7 @@ fn published_keys_equal_the_examples_of_the_standards_without_private_fields() {
 }
 
 #[test]
-fn keys_decoded_from_the_key_set_of_the_standard_equal_the_stored_ones() {
+fn the_key_set_of_rfc_7517_decodes_to_the_same_keys_as_the_database_format() {
     // RFC 7517 A.1
     let names = ["RFC 7517 A.1, EC", "RFC 7517 A.1, RSA"];
     let keys = names.map(|name| vector(&format!("/keys/{name}")));

@@ -320,7 +320,10 @@ async fn logins_are_rejected_at_once_when_the_hash_queue_is_full() {
     // On a busy machine, the first rejections and the checks of passwords take longer.
     let last_check = checked.iter().map(|(_, duration)| *duration).max().unwrap();
     let limit = last_check.max(Duration::from_millis(1500));
-    assert!(median < limit, "rejected only after {median:?}, and the last password was checked after {limit:?}");
+    assert!(
+        median < limit,
+        "rejected only after {median:?}, and the last password was checked after {limit:?}"
+    );
     assert_eq!(rows::sessions(&app).await.len(), 1);
     // After the load, the queue becomes empty, and logins succeed again.
     app.log_in("ada").await;

@@ -122,8 +122,8 @@ async fn only_the_functions_whose_deferred_writes_fail_are_rolled_back() {
                 let id = Uuid::from_u128(*number + 1);
                 let find = async || users::Entity::find_by_id(id).one(tx).await.map_err(StoreError::from);
                 if number % 9 == 6 {
-                    // This query first sends the deferred writes. The failures of these writes do not affect
-                    // the query.
+                    // This query first sends the deferred writes. If one of them fails, the query fails too, and
+                    // all functions run again in separate transactions.
                     assert_eq!(find().await?, None);
                 }
                 let mut changes = vec![users::Entity::insert(user(*number + 1)).build(backend)];
@@ -167,8 +167,9 @@ async fn a_result_based_on_another_functions_failure_is_discarded() {
                 if *number == 0 {
                     let change = trip_counters::Entity::insert(counter(1 << 90)).build(backend);
                     tx.execute_each(vec![change]).await?;
+                    return Ok(true);
                 }
-                // The first query receives the failure of the earlier deferred write.
+                // The query of the next function sends this deferred write, and fails with its error.
                 let id = Uuid::from_u128(*number);
                 Ok::<_, StoreError>(users::Entity::find_by_id(id).one(tx).await.is_ok())
             }

@@ -33,9 +33,9 @@ pub struct Model {
     pub title_key: String,
     /// Title, destination, notes and the names of the stops without case and accents.
     pub search: String,
-    /// A Bloom filter of the pieces of `search` with 1 and 2 characters.
+    /// A Bloom filter of the substrings of `search` that have 1 or 2 characters.
     pub search_short: Vec<u8>,
-    /// A Bloom filter of the pieces of `search` with 3 characters.
+    /// A Bloom filter of the trigrams (substrings of 3 characters) of `search`.
     pub search_long: Vec<u8>,
 }
 

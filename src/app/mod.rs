@@ -100,7 +100,7 @@ pub struct Services {
     pub recovery: Recovery,
     /// The outbox of mails.
     pub mail: Mail,
-    /// The introspection of tokens for other services.
+    /// The introspection and revocation of tokens on behalf of other services.
     pub introspector: Introspector,
     /// The backups.
     pub backups: Backups,

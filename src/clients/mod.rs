@@ -173,8 +173,8 @@ impl Clients {
         address: IpAddr,
         throttle: &Throttle,
     ) -> Result<Client, ClientsError> {
-        // Before the query, reject ids that the server can't have generated: generated ids are ASCII, and
-        // some databases fail on some other characters.
+        // Before the query, reject ids that the server can't have generated: generated ids contain only visible
+        // ASCII characters, and PostgreSQL returns an error for NUL.
         if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ClientsError::InvalidCredentials);
         }

@@ -213,7 +213,8 @@ impl<'a> Worker<'a> {
         let is_tried = !matches!(failure, Failure::NotTried(_));
         let attempts = Attempts { before: row.attempts, after: row.attempts + i64::from(is_tried) };
         let next = match &failure {
-            // A mail that was not tried does not wait as long as an older mail that was tried many times.
+            // The delay depends on the mail's own attempts: a mail that was not tried has a shorter delay than the
+            // mail whose failure ended the batch.
             Failure::Transient(_) | Failure::NoServer(_) | Failure::NotTried(_) => {
                 Some(now + retry_delay(row.attempts))
             }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 DONE, REFUSED, NOT_DONE, UNKNOWN = "done", "refused", "not_done", "unknown"
 # Nothing was changed after a response with one of these codes.
 CODES_OF_503 = {"busy", "database_unavailable", "overloaded", "shutting_down", "search_timeout"}
-# Every response arrives within 10 seconds. The rest is for a machine with other load.
+# The server answers every request within 10 seconds. The other 5 seconds are a margin for a busy machine.
 RESPONSE_SECS = 15
 
 

@@ -65,7 +65,7 @@ async fn an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_passwo
 }
 
 #[tokio::test]
-async fn basic_with_a_password_has_no_session_and_with_a_token_has_its_session_and_expiry() {
+async fn basic_with_a_password_has_no_session_and_basic_with_a_token_has_the_session_of_the_token() {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     let session = |name: String, password: &'static str| {

@@ -75,7 +75,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (26, Proven(&[
         "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
-        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_with_a_token_has_its_session_and_expiry",
+        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_basic_with_a_token_has_the_session_of_the_token",
     ])),
     (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (28, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
@@ -96,7 +96,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::a_server_with_another_secret_accepts_existing_tokens_and_issues_none",
     ])),
     (36, Proven(&[
-        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_with_a_token_has_its_session_and_expiry",
+        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_basic_with_a_token_has_the_session_of_the_token",
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_its_amr_is_pwd",
     ])),
     (37, Proven(&[

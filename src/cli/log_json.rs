@@ -20,7 +20,7 @@ use crate::error_chain::error_chain;
 /// The target of the access log.
 const ACCESS: &str = "tripgate::access";
 
-/// The source of the lines, which is the same in each line.
+/// The OpenTelemetry resource, which every line contains: the name and the version of the service.
 const RESOURCE: &str =
     concat!(r#"{"service.name":"tripgate","service.version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 

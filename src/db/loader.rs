@@ -149,7 +149,7 @@ mod tests {
     use std::time::Duration;
     use tokio::sync::Semaphore;
 
-    /// A loader whose queries wait for permits of `gate`, and the keys of each query.
+    /// A loader, each of whose queries waits for a permit of `gate`, and a log of the keys of each query.
     #[derive(Clone)]
     struct Table {
         gate: Arc<Semaphore>,

@@ -128,7 +128,8 @@ async fn contents(connection: &DatabaseConnection) -> Result<Contents, DbErr> {
     Ok(Contents { tables, steps, fault: None })
 }
 
-/// Returns the number of other connections to the database of a server; 0 for SQLite.
+/// Returns the number of connections to the database at `url`, without the one that this function opens.
+/// Returns 0 for SQLite.
 ///
 /// # Errors
 ///

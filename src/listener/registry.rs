@@ -163,9 +163,9 @@ pub(super) struct Registered {
 
 impl Registered {
     /// Sets the address of a connection that was added without an address. If the address already has `max`
-    /// connections, asks the connection that has waited longest for its client to close. Returns `false` if
-    /// each of these connections has a request in flight or is already closing. The caller must then close
-    /// its own connection.
+    /// connections, selects the one that has waited longest for its client, and asks it to close. If each of
+    /// them has a request in flight or is already closing, sets nothing and returns `false`; the caller must
+    /// then close its own connection.
     pub(super) fn assign(&self, address: SocketAddr, max: usize) -> bool {
         let peer = Peer::new(address);
         let mut entries = self.registry.entries();

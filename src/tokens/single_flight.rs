@@ -48,11 +48,11 @@ impl SingleFlight {
         let succeeded = match tokio::time::timeout(self.timeout, query).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "failed to read the changes of other replicas");
+                tracing::debug!(%error, "failed to read what other replicas have changed");
                 false
             }
             Err(_) => {
-                tracing::debug!(timeout = ?self.timeout, "reading the changes of other replicas takes too long");
+                tracing::debug!(timeout = ?self.timeout, "reading what other replicas have changed takes too long");
                 false
             }
         };

@@ -45,7 +45,8 @@ class Clock:
 
     def set(self, shift):
         """Shifts the clock by seconds. Takes effect at once, also in a running process."""
-        # Both shifts are possible for a request that runs at the moment of the change.
+        # Keep the earlier changes: for a request that runs at this moment, `shifts` returns the old shift and
+        # the new one.
         self.changes = [*self.changes, (self.journal.now(), shift)]
         self.write(shift)
 

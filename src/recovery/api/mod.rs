@@ -180,7 +180,8 @@ impl RecoveryApi {
     ///
     /// Restores the former email address of an account. The request contains the token from the link that was
     /// mailed to the former address. The token is valid for 7 days after the change. All sessions of the
-    /// account end, and all its unused codes become invalid.
+    /// account end. The unused codes and links from its emails become invalid, except links that end a session
+    /// and links that undo an earlier change of address. The recovery codes stay valid.
     ///
     /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
     #[oai(

@@ -88,9 +88,9 @@ impl SyncApi {
     /// in a `conflict` if the trip has another version now. A `delete` of a trip that is already deleted is
     /// `applied`.
     ///
-    /// If the response is lost, send the same request again. Within 7 days, an operation is applied at most
-    /// once, however often it is sent. If you send an operation again that was not applied, the server tries
-    /// to apply it again. If an operation is not applied, the operations that build on it are not applied
+    /// If the response is lost, send the same request again. For 7 days after an operation was applied, it is
+    /// not applied again, however often it is sent. An operation that was not applied is processed again when
+    /// it is sent again. If an operation is not applied, the operations that build on it are not applied
     /// either. The body has at most 4 MiB.
     ///
     /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.

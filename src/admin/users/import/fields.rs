@@ -50,7 +50,7 @@ impl Reader {
 /// What is wrong with a record, and in which column.
 pub(super) type Faulty = (Option<&'static str>, String);
 
-/// The texts of a record. An empty text is treated as absent.
+/// The unchecked values of a record, in the order of [`COLUMNS`]. An empty value is treated as absent.
 #[derive(Debug, Default)]
 pub(super) struct Fields([Option<String>; 6]);
 

@@ -16,7 +16,7 @@ use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::flows::{Delivery, Flows, NewFlow, Purpose};
 use crate::mail::{Languages, Values};
-use crate::throttle::{Attempt, Failure, Throttle, limits};
+use crate::throttle::{Attempt, Failure, Throttle, ThrottleError, limits};
 
 /// A failed login to be counted.
 struct FailedLogin {
@@ -35,7 +35,7 @@ impl Accounts {
         &self,
         attempt: Attempt,
         owner: Option<&User>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ThrottleError> {
         let Some(failure) = attempt.failure() else { return Ok(()) };
         let owner = owner.map(|user| user.id);
         let failed = FailedLogin {
@@ -45,7 +45,7 @@ impl Accounts {
             owner,
             event: NewEvent::new(&self.clock, owner.unwrap_or_default(), EventKind::AttackDetected),
         };
-        let reported: Result<bool, StoreError> =
+        let reported: Result<bool, ThrottleError> =
             self.db.write(failed, |tx, failed| failed.count(tx).boxed()).await;
         // Drop the attempt only after the failure is counted: until then, the attempt must keep its places in
         // `throttle::gate`.
@@ -59,7 +59,7 @@ impl Accounts {
 
 impl FailedLogin {
     /// Counts the failure. Returns true if an attack was reported.
-    async fn count(&self, tx: &Tx) -> Result<bool, StoreError> {
+    async fn count(&self, tx: &Tx) -> Result<bool, ThrottleError> {
         let is_alert = self.throttle.count_failure(tx, &self.failure).await?;
         let Some(owner) = self.owner.filter(|_| is_alert) else { return Ok(false) };
         // The account was possibly deleted since the login.

@@ -89,7 +89,7 @@ impl Sessions {
                 // Don't count a request without a code as a failure: an app may learn only from this response
                 // that a code is required.
                 if invite_code.is_some() {
-                    attempt.failed().await?;
+                    attempt.failed().await.map_err(AccountsError::from)?;
                 }
                 return Err(SessionsError::InviteRequired);
             };
@@ -110,7 +110,7 @@ impl Sessions {
                     Ok(grant) => Ok(SignedUp::Granted(Box::new(grant))),
                     Err(error) => {
                         if matches!(error, SessionsError::Accounts(AccountsError::IdentifierTaken)) {
-                            attempt.failed().await?;
+                            attempt.failed().await.map_err(AccountsError::from)?;
                         }
                         Err(error)
                     }

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
 use super::gate::Occupied;
-use super::{Place, Throttle, store};
-use crate::db::StoreError;
+use super::{Place, Throttle, ThrottleError};
 
 /// An attempt that the throttle allows. Report its result with [`Attempt::failed`] or [`Attempt::succeeded`];
 /// an attempt without a reported result is not counted.
@@ -40,12 +39,11 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the failure was not counted. The response must not reveal that the password or code was
-    /// wrong.
-    pub async fn failed(self) -> Result<(), StoreError> {
+    /// Those of [`Throttle::count_failure`].
+    pub async fn failed(self) -> Result<(), ThrottleError> {
         let Some(failure) = self.failure() else { return Ok(()) };
         let input = (self.throttle.clone(), failure);
-        let counted: Result<bool, StoreError> = self
+        let counted: Result<bool, ThrottleError> = self
             .throttle
             .db
             .write(input, |tx, (throttle, failure)| throttle.count_failure(tx, failure).boxed())
@@ -66,14 +64,22 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
-    pub async fn succeeded(self) -> Result<(), StoreError> {
-        match self.places.first().filter(|_| self.is_counted) {
-            Some(place) => {
-                let id = place.id;
-                self.throttle.db.write(id, |tx, id| store::reset(tx, *id).boxed()).await
-            }
-            None => Ok(()),
+    /// [`ThrottleError::Blocked`]: concurrent attempts on other servers have used up the free failures. The response
+    /// must not reveal that the password or code was correct. [`ThrottleError::Store`].
+    pub async fn succeeded(self) -> Result<(), ThrottleError> {
+        if self.is_counted {
+            let input = (self.throttle.clone(), self.places.clone());
+            let reset: Result<(), ThrottleError> = self
+                .throttle
+                .db
+                .write(input, |tx, (throttle, places)| throttle.reset(tx, places).boxed())
+                .await;
+            return reset;
         }
+        // On one server, the gate limits concurrent attempts.
+        if self.throttle.is_on && self.throttle.db.is_shared() {
+            self.throttle.counts(&self.places).await?;
+        }
+        Ok(())
     }
 }

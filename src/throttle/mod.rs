@@ -12,7 +12,9 @@
 //! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which reads
 //!   all its buckets by their primary keys. Buckets are not cached, because another replica may count
 //!   failures at any time.
-//! - While a bucket is blocked, no password is compared.
+//! - While a bucket is blocked, no password is compared. Several servers together compare more passwords than there
+//!   are free failures if attempts are concurrent. When an attempt ends, its server therefore checks again whether a
+//!   bucket is blocked, and if so, does not reveal the result.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
 //! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.
 //! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from
@@ -279,18 +281,46 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the failure was not counted. The response must not reveal that the password or code was
-    /// wrong.
-    pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, StoreError> {
-        store::count_failure(tx, &failure.places, failure.at).await
+    /// [`ThrottleError`]: the failure was not counted. The response must not reveal that the password or code
+    /// was wrong. [`ThrottleError::Blocked`]: concurrent attempts on other servers have used up the free failures.
+    pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, ThrottleError> {
+        self.lock(tx, &failure.places).await?;
+        Ok(store::count_failure(tx, &failure.places, failure.at).await?)
+    }
+
+    /// Resets the first of the places, in the transaction of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`ThrottleError::Blocked`] if a place is blocked.
+    async fn reset(&self, tx: &Tx, places: &[Place]) -> Result<(), ThrottleError> {
+        self.lock(tx, places).await?;
+        match places.first() {
+            Some(place) => Ok(store::reset(tx, place.id).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Locks the rows of the places until the end of the transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`ThrottleError::Blocked`] if a place is blocked.
+    async fn lock(&self, tx: &Tx, places: &[Place]) -> Result<(), ThrottleError> {
+        let states = store::lock(tx, &ids(places)).await?;
+        self.allowed(places, &states).map(drop)
     }
 
     /// Returns how many failures each place has counted.
     async fn counts(&self, places: &[Place]) -> Result<Vec<u32>, ThrottleError> {
-        let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
         let states: Result<Vec<State>, StoreError> =
-            self.db.read(ids, |tx, ids| store::states(tx, ids).boxed()).await;
-        let (states, now) = (states?, self.clock.shared_now());
+            self.db.read(ids(places), |tx, ids| store::states(tx, ids).boxed()).await;
+        self.allowed(places, &states?)
+    }
+
+    /// Returns how many failures each place has counted, or [`ThrottleError::Blocked`].
+    fn allowed(&self, places: &[Place], states: &[State]) -> Result<Vec<u32>, ThrottleError> {
+        let now = self.clock.shared_now();
         let mut longest: Option<Blocked> = None;
         let mut counts = Vec::with_capacity(places.len());
         for place in places {
@@ -344,6 +374,10 @@ impl Throttle {
         let now = self.clock.shared_now();
         self.db.sweep(now, SWEEP_BATCH, |tx, now| store::sweep(tx, *now, SWEEP_BATCH).boxed()).await
     }
+}
+
+fn ids(places: &[Place]) -> Vec<i64> {
+    places.iter().map(|place| place.id).collect()
 }
 
 /// Counts the refusal in the metrics.

@@ -17,6 +17,14 @@ pub(super) async fn states(tx: &Tx, ids: &[i64]) -> Result<Vec<State>, StoreErro
     Ok(rows.iter().map(State::from).collect())
 }
 
+/// Does what [`states`] does, and locks the rows until the end of the transaction.
+pub(super) async fn lock(tx: &Tx, ids: &[i64]) -> Result<Vec<State>, StoreError> {
+    let rows = Entity::find().filter(Column::Id.is_in(ids.iter().copied()));
+    // Concurrent transactions lock the rows in the same order and cannot deadlock.
+    let rows = rows.order_by_asc(Column::Id).lock_exclusive().all(tx).await?;
+    Ok(rows.iter().map(State::from).collect())
+}
+
 impl From<&Model> for State {
     fn from(row: &Model) -> Self {
         Self {

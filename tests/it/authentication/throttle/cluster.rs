@@ -1,4 +1,5 @@
-//! An attack on one account from 200 addresses over three servers: the owner's device logs in within a second.
+//! Attacks on one account over several servers: concurrent attempts have the same limit as on one server, and
+//! during an attack from 200 addresses the owner's device logs in within a second.
 //!
 //! `TRIPGATE_TEST_ROUNDS=10000` sets the number of wrong passwords.
 
@@ -11,9 +12,12 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{WRONG, login, start};
+use tripgate::throttle::{ThrottleError, limits};
+
+use super::{WRONG, fail, login, refused, start};
 use crate::harness::{Client, PASSWORD, TestApp, rounds};
 
+const HOME: &str = "203.0.113.9";
 const ADDRESSES: usize = 200;
 const ATTACKERS: usize = 16;
 /// After this number of attempts, the clock advances and ends the delays, so that passwords are compared
@@ -50,6 +54,42 @@ async fn log_in(clients: &[Client], mut token: Value, is_over: &AtomicBool) -> V
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parallel_wrong_passwords_on_three_servers_have_the_same_limit_as_on_one() {
+    // S-12, S-16
+    let one = start().await;
+    let (two, three) = (one.replica().await, one.replica().await);
+    one.sign_up("ada").await;
+    let apps = [&one, &two, &three];
+    let attempts = apps.iter().cycle().take(60).map(|app| login(app, HOME, "ada", WRONG).into_future());
+    let replies = join_all(attempts).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 10);
+    for reply in replies.into_iter().filter(|reply| reply.status != 401) {
+        assert_eq!(refused(reply), 30, "only the tenth failure blocks the account");
+    }
+}
+
+#[tokio::test]
+async fn a_correct_password_is_not_confirmed_if_other_servers_have_blocked_the_account_meanwhile() {
+    // S-12, S-16
+    let one = start().await;
+    if !one.services().db.is_shared() {
+        return;
+    }
+    let two = one.replica().await;
+    for failures in [0, 1] {
+        let name = format!("user{failures}");
+        one.sign_up(&name).await;
+        fail(&one, HOME, &name, failures).await;
+        let buckets = || limits::of_login(&name, HOME.parse().unwrap());
+        let attempt = one.services().throttle.begin(buckets()).await.unwrap();
+        fail(&two, HOME, &name, 10 - failures).await;
+        assert!(matches!(attempt.succeeded().await, Err(ThrottleError::Blocked(_))));
+        assert_eq!(refused(login(&one, HOME, &name, PASSWORD).await), 30, "the failures are still counted");
+        one.clock.advance(TimeDelta::hours(1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

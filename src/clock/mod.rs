@@ -73,10 +73,11 @@ impl Clock {
         Self { source, order: Arc::default(), watch: Arc::new(Mutex::new(Watch::new(now))) }
     }
 
-    /// Returns a clock with the same time and no record of earlier jumps, like the clock of a new process.
+    /// Returns a clock with the same time and no record of earlier jumps, like the clock of a new process. The
+    /// ids of both clocks are in one order.
     #[must_use]
     pub fn restarted(&self) -> Self {
-        Self::new(self.source.clone())
+        Self { order: Arc::clone(&self.order), ..Self::new(self.source.clone()) }
     }
 
     /// Advances both times of a fixed clock: the system time and the monotonic time. Has no effect on a clock

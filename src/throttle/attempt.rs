@@ -64,8 +64,8 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`ThrottleError::Blocked`]: concurrent attempts on other servers have used up the free failures. The response
-    /// must not reveal that the password or code was correct. [`ThrottleError::Store`].
+    /// [`ThrottleError::Blocked`] if concurrent attempts on other servers have used up the free failures. The
+    /// response must not reveal that the password or code was correct. [`ThrottleError::Store`].
     pub async fn succeeded(self) -> Result<(), ThrottleError> {
         if self.is_counted {
             let input = (self.throttle.clone(), self.places.clone());

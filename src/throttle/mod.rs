@@ -12,9 +12,9 @@
 //! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which reads
 //!   all its buckets by their primary keys. Buckets are not cached, because another replica may count
 //!   failures at any time.
-//! - While a bucket is blocked, no password is compared. Several servers together compare more passwords than there
-//!   are free failures if attempts are concurrent. When an attempt ends, its server therefore checks again whether a
-//!   bucket is blocked, and if so, does not reveal the result.
+//! - While a bucket is blocked, no password is compared. Several servers together compare more passwords than
+//!   there are free failures if attempts are concurrent. When an attempt ends, its server therefore checks
+//!   again whether a bucket is blocked, and if so, does not reveal the result.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
 //! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.
 //! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from
@@ -282,7 +282,8 @@ impl Throttle {
     /// # Errors
     ///
     /// [`ThrottleError`]: the failure was not counted. The response must not reveal that the password or code
-    /// was wrong. [`ThrottleError::Blocked`]: concurrent attempts on other servers have used up the free failures.
+    /// was wrong. [`ThrottleError::Blocked`] if concurrent attempts on other servers have used up the free
+    /// failures.
     pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, ThrottleError> {
         self.lock(tx, &failure.places).await?;
         Ok(store::count_failure(tx, &failure.places, failure.at).await?)

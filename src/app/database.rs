@@ -154,7 +154,7 @@ async fn check(
         Err(error) if error.is_storage_full() => {
             tracing::warn!(
                 causes = error_chain(&error),
-                "the disk is full: failed to write the record of the database"
+                "the disk is full: failed to write the record of the database in the data directory"
             );
         }
         written => written?,

@@ -170,9 +170,10 @@ impl ClientsApi {
     /// Introspect a token
     ///
     /// Returns whether a token is valid, and its metadata (RFC 7662). This operation is for services that do
-    /// not verify tokens themselves. To reject a token as soon as it is revoked, a service must call this
-    /// operation for each request. Other services can verify access tokens with the public keys instead.
-    /// Introspecting a refresh token does not count as its use.
+    /// not verify tokens themselves. A service that must reject a token as soon as it is revoked must call
+    /// this operation for each request that it receives. A service that may accept a revoked access token
+    /// until it expires can verify access tokens with the public keys instead. Introspecting a refresh token
+    /// does not count as its use.
     ///
     /// If the token is unknown, expired or revoked, the response is 200 with `{"active":false}`, which does
     /// not contain the reason.

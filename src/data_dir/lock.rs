@@ -83,7 +83,8 @@ pub struct LockedFile(pub File);
 
 impl Drop for LockedFile {
     fn drop(&mut self) {
-        // Closing the file is not enough: a child process has a copy of the open file until it runs its program.
+        // Closing the file is not enough: a child process has inherited the open file, and closes it only when
+        // it runs its program.
         drop(self.0.unlock());
     }
 }
@@ -120,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn a_released_lock_is_free_although_a_child_process_has_a_copy_of_the_file() {
+    fn a_released_lock_is_free_although_a_child_process_has_inherited_the_open_file() {
         let file = tempfile::tempfile().unwrap();
         file.try_lock().unwrap();
         let copy = file.try_clone().unwrap();
         drop(LockedFile(file));
-        // The copy belongs to the same open file, as the copy of a child process does.
+        // The clone refers to the same open file, like the descriptor that a child process has inherited.
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
         File::open(path).unwrap().try_lock().unwrap();
     }

@@ -31,7 +31,7 @@ pub(super) async fn profile(tx: &Tx, owner: Uuid) -> Result<Profile, ExportsErro
     Ok(Profile { user, authenticator_app, recovery_codes })
 }
 
-/// Returns up to `limit` rows of the owner whose key is after `after`, in the order of their keys. `columns`
+/// Returns up to `limit` of the owner's rows that have a key after `after`, in the order of their keys. `columns`
 /// contains the column of the owner and the column of the key.
 async fn rows<E: EntityTrait>(
     tx: &Tx,

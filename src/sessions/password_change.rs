@@ -20,7 +20,8 @@ struct PasswordChange {
     user: Uuid,
     /// The session that stays active.
     keep: Option<Uuid>,
-    /// The version of the credentials before the current password was verified.
+    /// The version of the credentials, read before the current password is verified. The change fails if the
+    /// credentials have another version when it is stored.
     version: i64,
     hash: String,
     at: DateTime<Utc>,

@@ -212,7 +212,7 @@ fn load(max_wait: Duration) -> Arc<Load> {
     HashPool::with_threads(2, 12, max_wait).load
 }
 
-/// Admits a job, without a thread that runs it.
+/// Adds a job to the queue. The job never runs, because no batch is submitted to the threads.
 fn admit(load: &Load, cost: u32) -> Result<oneshot::Receiver<Ran>, Overloaded> {
     let (reply, result) = oneshot::channel();
     load.admit(Request::new(Probe(cost, Action::Nothing), reply)).map(|()| result)

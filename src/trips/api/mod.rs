@@ -86,7 +86,8 @@ async fn respond(
         state = Some(current);
     }
     let page = trips.rendered_page(listing, state, page_json).await?;
-    // The link repeats the parameters of this request, so it is not part of the rendered page.
+    // The rendered page can come from the cache, from a request that wrote the parameters of the same list
+    // differently. The link repeats the parameters of this request, so it is not part of that page.
     let link = page.next.as_ref().map(|next| link(parameters, next));
     Ok(ListedTrips::Ok(RawJson::new(page.json), etag(&page.etag), link))
 }

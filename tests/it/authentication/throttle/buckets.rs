@@ -20,7 +20,8 @@ async fn after_ten_wrong_passwords_each_failure_doubles_the_wait_up_to_15_minute
     let app = start().await;
     app.sign_up("ada").await;
     fail(&app, HOME, "ada", 10).await;
-    // One failure expires after 15 minutes, so the delay of 480 seconds occurs twice.
+    // Every 15 minutes, one counted failure expires. This happens for the first time during the first delay of
+    // 480 seconds, so this delay occurs twice.
     for expected in [30, 60, 120, 240, 480, 480, 900, 900] {
         assert_eq!(refused(login(&app, HOME, "ada", WRONG).await), expected);
         assert_eq!(refused(login(&app, HOME, "ada", PASSWORD).await), expected, "compared while blocked");

@@ -102,7 +102,8 @@ class Rust:
     """Builds the Rust client in the background, because this build takes the longest time."""
 
     def __init__(self, sdk, binary):
-        # A fixed folder outside the tree, so that builds are incremental across runs.
+        # A fixed folder in the target directory instead of a temporary one, so that builds are incremental across
+        # runs.
         self.folder = Path(binary).resolve().parent.parent / "sdk"
         shutil.rmtree(self.folder / "scenario", ignore_errors=True)
         shutil.copytree(here / "rust", self.folder / "scenario")

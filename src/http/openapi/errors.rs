@@ -34,8 +34,8 @@ const WITH_PAGE: [u16; 5] = [400, 404, 422, 500, 503];
 /// The suffix of the names of these errors in the document.
 const PAGE_SUFFIX: &str = "OrPage";
 
-/// Adds references to the shared errors that apply to an operation. `is_api` marks operations that return
-/// only JSON and depend on the database. `is_write` marks operations that can store data.
+/// Adds references to the shared errors that apply to an operation. `is_api` marks the operations below
+/// `/api/v1`, which check `Accept` and depend on the database. `is_write` marks operations that can store data.
 pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
     let has_body = operation.get("requestBody").is_some();
     let schemes = operation.get("security").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

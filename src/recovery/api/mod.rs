@@ -180,8 +180,9 @@ impl RecoveryApi {
     ///
     /// Restores the former email address of an account. The request contains the token from the link that was
     /// mailed to the former address. The token is valid for 7 days after the change. All sessions of the
-    /// account end. The unused codes and links from its emails become invalid, except links that end a session
-    /// and links that undo an earlier change of address. The recovery codes stay valid.
+    /// account end. All unused codes and links that were mailed to the user, at any address, become invalid,
+    /// except links that end a session and links that undo an earlier change of address. The recovery codes
+    /// stay valid.
     ///
     /// - 422 `invalid_code`: the token is wrong, was used, or has expired.
     #[oai(

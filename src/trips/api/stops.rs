@@ -155,7 +155,7 @@ impl StopsApi {
     /// - 404 `not_found`: there is no such trip, or it has no such stop, for example because the stop was
     ///   removed before. If the response to an earlier attempt was lost, treat this as success.
     /// - 412 `precondition_failed`: the trip has changed: its `ETag` differs from `If-Match`. Read the
-    ///   trip, apply the user's change to it, and repeat the request with the new `ETag`.
+    ///   trip, and if it still has the stop, repeat the request with the new `ETag`.
     #[oai(path = "/:id/stops/:stop_id", method = "delete", operation_id = "remove_stop")]
     async fn remove(
         &self,

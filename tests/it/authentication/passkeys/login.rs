@@ -1,4 +1,4 @@
-//! Logging in with a passkey, without an identifier and a password.
+//! Logging in with a passkey, without an identifier or a password.
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;

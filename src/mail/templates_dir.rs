@@ -56,7 +56,7 @@ pub enum TemplatesError {
     Syntax {
         /// The name of the file.
         file: String,
-        /// What is wrong, with the line.
+        /// What is wrong, with the number of the line.
         reason: String,
     },
 }

@@ -86,8 +86,8 @@ impl Sessions {
         // which identifiers are taken.
         let invite = if self.signup == SignupMode::Invite {
             let Some(invite) = self.usable_invite(invite_code.as_deref()).await? else {
-                // Don't count a request without a code as a failure: an app may learn only from this response
-                // that a code is required.
+                // Don't count a request without a code as a failure: possibly the app did not know before this
+                // response that a code is required.
                 if invite_code.is_some() {
                     attempt.failed().await.map_err(AccountsError::from)?;
                 }

@@ -189,8 +189,8 @@ impl Sessions {
     }
 }
 
-/// Returns true if a mailed code is correct, and uses the code up. A code that belongs to another user or
-/// session is not compared.
+/// Returns true if a mailed code is correct, and uses the code up. If the flow of the code belongs to another
+/// user or session, returns false without counting a try.
 async fn use_code(
     tx: &Tx,
     flows: &Flows,

@@ -89,7 +89,7 @@ fn id_at(at: DateTime<Utc>) -> Uuid {
 }
 
 #[tokio::test]
-async fn a_device_with_a_trip_version_that_a_restore_lost_overwrites_no_later_change() {
+async fn a_write_based_on_a_trip_version_that_was_lost_in_a_restore_overwrites_no_later_change() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;

@@ -198,7 +198,7 @@ async fn a_second_copy_contains_the_changes_since_the_first() {
     drop(lock);
     ada.delete(&format!("/api/v1/trips/{gone}")).await.expect(204);
     ada.patch(&format!("/api/v1/trips/{kept}")).json(&json!({ "title": "changed" })).await.expect(200);
-    // Each user gets a username that still belongs to the other user in the copy.
+    // The two users swap their usernames. In the copy, each new username still belongs to the other user.
     for (user, name) in [(&ada, "carol"), (&bob, "ada"), (&ada, "bob")] {
         user.patch("/api/v1/me").json(&json!({ "username": name })).await.expect(200);
     }

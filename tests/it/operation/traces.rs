@@ -208,7 +208,7 @@ async fn a_request_is_a_span_and_the_database_and_the_password_hash_are_its_chil
 }
 
 #[tokio::test]
-async fn a_valid_traceparent_is_the_parent_and_the_response_and_the_log_contain_the_ids() {
+async fn a_valid_traceparent_is_the_parent_of_the_span_whose_ids_the_response_and_the_log_contain() {
     let (dir, collector) = (TempDir::new().unwrap(), Collector::start(Mode::Accept));
     let server = start(&dir, &collector.url(), &["--log-format", "json"]);
     let get = async |parents: &[&str], id: &str| {

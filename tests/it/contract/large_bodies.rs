@@ -65,7 +65,7 @@ async fn a_response_lists_at_most_100_field_errors() {
 #[tokio::test]
 async fn other_requests_are_served_while_a_large_body_waits_for_memory() {
     //
-    let app = TestApp::start().await;
+    let app = TestApp::start().await.single().await;
     let ada = app.sign_up("ada").await;
     let eve = app.sign_up("eve").await;
     // A batch whose body never arrives occupies the memory budget of its user.

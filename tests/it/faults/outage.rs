@@ -107,6 +107,7 @@ async fn behind_proxy(change: impl FnOnce(&mut Settings)) -> Option<(TestApp, Pr
         proxy = interpose(listener, settings);
     })
     .await;
+    let app = app.single().await;
     proxy.map(|proxy| (app, proxy))
 }
 

@@ -1,8 +1,8 @@
 //! A client, and a builder for one request.
 
 use std::future::{Future, IntoFuture};
-use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -12,20 +12,21 @@ use serde_json::Value;
 
 use super::conformance;
 use super::coverage::SentRequest;
+use super::group::Group;
 use super::reply::Reply;
 
-/// A client of the server, with or without a token. Cheap to clone.
+/// A client of a group of servers, with or without a token. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    base: String,
+    group: Arc<Group>,
     grant: Value,
     token: Option<String>,
 }
 
 impl Client {
-    pub(super) fn new(http: &reqwest::Client, address: SocketAddr) -> Self {
-        Self { http: http.clone(), base: format!("http://{address}"), grant: Value::Null, token: None }
+    pub(super) fn new(http: &reqwest::Client, group: &Arc<Group>) -> Self {
+        Self { http: http.clone(), group: Arc::clone(group), grant: Value::Null, token: None }
     }
 
     /// Returns the same client with the tokens of a `TokenGrant`.
@@ -109,7 +110,7 @@ impl Client {
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
         let call = Call {
             http: self.http.clone(),
-            base: self.base.clone(),
+            group: Arc::clone(&self.group),
             method,
             path: path.to_owned(),
             headers: HeaderMap::new(),
@@ -128,7 +129,7 @@ impl Client {
 #[must_use = "a request is sent by awaiting it"]
 pub(crate) struct Call {
     http: reqwest::Client,
-    base: String,
+    group: Arc<Group>,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -188,7 +189,7 @@ impl Call {
     }
 
     async fn send(self) -> Reply {
-        let url = format!("{}{}", self.base, self.path);
+        let url = format!("http://{}{}", self.group.next_address(), self.path);
         let mut request = self.http.request(self.method.clone(), url).headers(self.headers.clone());
         if let Some(body) = &self.body {
             request = request.body(body.clone());
@@ -200,6 +201,7 @@ impl Call {
             body: response.bytes().await.unwrap().to_vec(),
             request: format!("{} {}", self.method, self.path),
         };
+        self.group.synchronize().await;
         if self.documented {
             let body = self.body.as_deref().unwrap_or_default();
             let sent = SentRequest { path: &self.path, headers: &self.headers, body };

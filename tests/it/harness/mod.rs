@@ -9,6 +9,7 @@ mod client;
 pub(crate) mod conformance;
 mod coverage;
 mod database;
+mod group;
 mod mails;
 pub(crate) mod passkeys;
 pub(crate) mod process;
@@ -19,6 +20,7 @@ mod server_threads;
 mod tests;
 pub(crate) mod totp;
 
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,6 +37,7 @@ use tripgate::config::{Secret, Settings};
 
 pub(crate) use client::{Call, Client};
 pub(crate) use database::Database;
+use group::{Group, replicas};
 pub(crate) use mails::ReceivedMail;
 pub(crate) use raw::RawReply;
 pub(crate) use reply::Reply;
@@ -55,6 +58,8 @@ struct Environment {
     settings: Settings,
     /// The number of servers that were started.
     started: AtomicUsize,
+    /// The number of servers that receive the requests of the test's clients.
+    group: AtomicUsize,
     // The database must be dropped before the directory, which may contain it.
     database: Option<Database>,
     _dir: TempDir,
@@ -67,6 +72,9 @@ pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     // This field is dropped before the database.
     running: ServerThreads,
+    /// The other servers that receive requests of the test's clients.
+    others: Vec<ServerThreads>,
+    group: Arc<Group>,
     environment: Arc<Environment>,
     http: reqwest::Client,
 }
@@ -91,8 +99,10 @@ impl TestApp {
             settings.database_url = Secret::new(database.url());
         }
         change(&mut settings);
-        let environment = Environment { settings, started: AtomicUsize::new(0), database, _dir: dir };
-        Self::start_in(Arc::new(environment), Clock::fixed(start)).await
+        let group = if database.is_some() { replicas() } else { 1 };
+        let (started, group) = (AtomicUsize::new(0), AtomicUsize::new(group));
+        let environment = Environment { settings, started, group, database, _dir: dir };
+        Self::start_group(Arc::new(environment), Clock::fixed(start)).await
     }
 
     /// Starts a server whose fixed clock has the current time, for tests that run the binary beside it.
@@ -117,6 +127,32 @@ impl TestApp {
         Self::start_with(&settings, Arc::clone(&self.environment), self.clock.clone()).await
     }
 
+    /// Starts the servers that receive the requests of the test's clients.
+    async fn start_group(environment: Arc<Environment>, clock: Clock) -> Self {
+        let mut app = Self::start_in(environment, clock).await;
+        for _ in 1..app.environment.group.load(Ordering::Relaxed) {
+            app.others.push(app.replica().await.running);
+        }
+        app.group = Self::group(&app.running, &app.others);
+        app
+    }
+
+    fn group(first: &ServerThreads, others: &[ServerThreads]) -> Arc<Group> {
+        let servers = iter::once(first).chain(others);
+        Arc::new(Group::new(servers.map(|server| (server.address, server.app.clone())).collect()))
+    }
+
+    /// Stops the other servers of the [group], for a test that depends on the state of one server, or that starts
+    /// other servers itself.
+    pub(crate) async fn single(mut self) -> Self {
+        self.environment.group.store(1, Ordering::Relaxed);
+        for server in self.others.drain(..) {
+            server.stop().await;
+        }
+        self.group = Self::group(&self.running, &[]);
+        self
+    }
+
     async fn start_in(environment: Arc<Environment>, clock: Clock) -> Self {
         let settings = environment.settings.clone();
         Self::start_with(&settings, environment, clock).await
@@ -137,11 +173,15 @@ impl TestApp {
             .timeout(TIMEOUT)
             .build()
             .unwrap();
-        Self { clock, running, environment, http }
+        let group = Self::group(&running, &[]);
+        Self { clock, running, others: Vec::new(), group, environment, http }
     }
 
     /// Stops the server gracefully. The database remains for the replicas of the server.
     pub(crate) async fn stop(self) {
+        for server in self.others {
+            server.stop().await;
+        }
         self.running.stop().await;
     }
 
@@ -162,7 +202,7 @@ impl TestApp {
         let (environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
         self.stop().await;
         change(&environment.settings);
-        Self::start_in(environment, clock).await
+        Self::start_group(environment, clock).await
     }
 
     /// Stops the server, changes its settings, and starts it again. The server must have no replicas.
@@ -170,7 +210,7 @@ impl TestApp {
         let (mut environment, clock) = (Arc::clone(&self.environment), self.clock.clone());
         self.stop().await;
         change(&mut Arc::get_mut(&mut environment).unwrap().settings);
-        Self::start_in(environment, clock).await
+        Self::start_group(environment, clock).await
     }
 
     /// Returns the address that the server listens on.
@@ -190,7 +230,7 @@ impl TestApp {
 
     /// Returns a client without credentials.
     pub(crate) fn anonymous(&self) -> Client {
-        Client::new(&self.http, self.running.address)
+        Client::new(&self.http, &self.group)
     }
 
     /// Creates an account with the username `name` and the address `<name>@example.org`, and returns a

@@ -58,7 +58,7 @@ fn assert_refused(settings: &Settings, args: &[&str], reason: &str) {
 #[tokio::test]
 async fn a_backup_of_a_running_server_can_be_restored_and_the_restore_begins_a_new_epoch() {
     // S-98, S-99
-    let app = TestApp::start_now().await;
+    let app = TestApp::start_now().await.single().await;
     let ada = app.sign_up("ada").await;
     let trip = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201).json();
     let trip = format!("/api/v1/trips/{}", trip["id"].as_str().unwrap());

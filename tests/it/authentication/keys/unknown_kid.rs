@@ -18,7 +18,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        let app = TestApp::start().await;
+        let app = TestApp::start().await.single().await;
         let ada = app.sign_up("ada").await;
         let key = Signer::active_key(&app).await;
         Self { header: read(ada.token(), 0), claims: read(ada.token(), 1), app, key }

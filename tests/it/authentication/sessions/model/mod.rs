@@ -105,7 +105,7 @@ struct Servers {
 
 impl Servers {
     async fn start() -> Self {
-        let first = TestApp::start().await;
+        let first = TestApp::start().await.single().await;
         let second = first.replica().await;
         Self { replicas: vec![Some(first), Some(second)], now: 0, histories: 0 }
     }

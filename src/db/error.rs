@@ -89,8 +89,9 @@ impl StoreError {
         })
     }
 
-    /// Converts the lock timeout of a statement that waits for no row lock. A Galera node that has lost the
-    /// other nodes reports this error, because it cannot wait for their changes (`wsrep_sync_wait`).
+    /// Converts the lock timeout of a read or a BEGIN to [`StoreError::Unavailable`]. Neither waits for a row
+    /// lock, so no other transaction is the cause: a Galera node that has lost the other nodes reports the same
+    /// error number, because it cannot wait for their changes (`wsrep_sync_wait`).
     pub(super) fn without_locks(self) -> Self {
         match self {
             Self::Conflict(source) => Self::Unavailable(source),

@@ -90,8 +90,8 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer a caller waits for a COMMIT that has begun, before its call fails with
 /// [`StoreError::OutcomeUnknown`].
 const COMMIT_GRACE: Duration = Duration::from_millis(500);
-/// How long a statement waits for a lock before its transaction is rolled back and retried. Less than
-/// [`DATABASE_TIMEOUT`], so that the caller learns that the database is busy.
+/// How long a statement waits for a lock before it fails with [`StoreError::Conflict`]. Less than
+/// [`DATABASE_TIMEOUT`], so that a write fails with this error and not with [`StoreError::Unavailable`].
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of times that a function runs, if each run ends in a conflict.
 const ATTEMPTS: u32 = 6;

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_between_two_servers_is_found_with_both_values() {
+    fn each_difference_between_two_servers_is_found_and_described() {
         let own = server("one");
         let secrets = ["one".to_owned()];
         assert_eq!(compare(&own, &secrets, &server("one")), []);

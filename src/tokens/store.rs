@@ -195,7 +195,8 @@ pub(super) struct Changes {
     pub(super) epoch: Option<StoredEpoch>,
     /// The versions of all keys.
     pub(super) key_versions: Vec<KeyVersion>,
-    /// The revocations with the lowest numbers after the start of the poll, in any order.
+    /// The revocations with a number above that at which the poll starts: those with the lowest numbers, up to
+    /// the limit, in any order.
     pub(super) revocations: Vec<NumberedRevocation>,
 }
 

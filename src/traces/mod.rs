@@ -5,7 +5,7 @@
 //! A thread sends the ended spans in batches. Invariants:
 //!
 //! - A request never waits for the collector. The queue has a limit; further spans are dropped.
-//! - A span contains no credential, no query of a request, and no value that is bound to a statement.
+//! - A span contains no credential, no query string of a URL, and no value that is bound to a statement.
 
 mod collector_client;
 mod exporter;

@@ -71,7 +71,7 @@ pub struct TokenApi {
 }
 
 impl TokenApi {
-    /// Creates the operations on top of the services that they call.
+    /// Creates the operation on top of the service that it calls.
     pub fn new(sessions: &Sessions) -> Self {
         Self { sessions: sessions.clone() }
     }

@@ -168,14 +168,14 @@ pub(super) fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
     }
 }
 
-/// The operations by which a user authenticates again.
+/// The operation by which a user authenticates again.
 #[derive(Debug)]
 pub struct StepUpApi {
     sessions: Sessions,
 }
 
 impl StepUpApi {
-    /// Creates the operations on top of the services that they call.
+    /// Creates the operation on top of the service that it calls.
     pub fn new(sessions: &Sessions) -> Self {
         Self { sessions: sessions.clone() }
     }

@@ -30,8 +30,9 @@ use crate::db::{StoreError, Tx, with_indexes};
 /// The numbers of candidates that the successive statements of a search in the default order read; the last
 /// number is repeated. The first numbers are small, because a frequent text fills a page with few candidates.
 const BATCHES: [usize; 3] = [64, 256, 1024];
-/// The maximum number of candidates of a search in another order, which compares all candidates. If there are
-/// more, the search compares the trips in the order of the list until the page is full.
+/// The maximum number of candidates of a search in another order. Such a search compares all its candidates
+/// before it reads the page. If there are more, it compares no candidates, but each trip in the order of the
+/// list, until the page is full.
 const CANDIDATES_MAX: usize = 2048;
 
 /// Reads a page of the trips that contain `q`.

@@ -95,7 +95,7 @@ async fn a_token_in_the_query_together_with_another_credential_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_ignored_unless_this_is_enabled() {
+async fn a_token_in_the_query_is_ignored_unless_tokens_in_the_query_are_enabled() {
     // S-30
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

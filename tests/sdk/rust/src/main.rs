@@ -1,4 +1,4 @@
-//! Runs the scenario with the client that progenitor generates from the document.
+//! Runs the scenario of `generate_and_use.py` with the client that progenitor generates from the OpenAPI document.
 
 use std::error::Error;
 use std::{env, io};

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::rendering::Rendered;
 
-/// The sender's name if none is configured.
+/// The name of the default sender, which is used if no sender is configured.
 const NAME: &str = "Tripgate";
 
 /// The text is not an address to which a mail can be sent.

@@ -127,8 +127,8 @@ impl Client {
         format!("no response within {} s", self.timeout.as_secs())
     }
 
-    /// Opens a connection with the encryption that the settings require. The first bytes to read are the
-    /// greeting.
+    /// Opens a connection with the encryption that the settings require. The returned stream begins with the
+    /// greeting of the server or, after STARTTLS, with the response to STARTTLS instead of the greeting.
     async fn open(&self, dialogue: &Dialogue) -> io::Result<SmtpStream> {
         let mut tcp = TcpStream::connect((self.server.host.as_str(), self.server.port)).await?;
         tcp.set_nodelay(true)?;

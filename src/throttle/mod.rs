@@ -70,7 +70,7 @@ pub struct Bucket {
     key: Vec<u8>,
     /// The canonical name of the account, if there is one.
     account: Option<String>,
-    /// The address as shown to the operator, if there is one.
+    /// The address or network that `tripgate throttle` displays; empty if there is none.
     address: String,
 }
 

@@ -188,8 +188,9 @@ impl PageCache {
         is_current
     }
 
-    /// Returns whether a page that was just read should be stored: its text has at most a tenth of the limit,
-    /// and the page was read not long ago, or an older state of it is stored.
+    /// Returns whether to store a page that was just read. Its text must take at most a tenth of the cache. In
+    /// addition, an earlier state of the page must be stored, or a recent earlier read of the page must be
+    /// remembered. If neither is the case, remembers this read.
     pub(super) fn should_store(&self, key: &PageKey, bytes: usize) -> bool {
         self.0.as_ref().is_some_and(|inner| {
             bytes <= inner.max_page_bytes && (inner.pages.contains_key(key) || inner.read_once.repeats(key))

@@ -103,7 +103,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Creates a device for the user in these options of a registration.
+    /// Creates a device with a new key, for the user and the domain that these registration options name.
     pub(crate) fn new(options: &Value, algorithm: i64) -> Self {
         Self {
             key: Key::generate(algorithm),

@@ -265,7 +265,7 @@ fn conjuncts(conditions: &[Part]) -> Vec<Vec<Part>> {
 }
 
 #[test]
-fn a_statement_without_one_owner_for_each_owned_table_is_reported() {
+fn a_statement_that_does_not_restrict_each_owned_table_to_one_owner_is_reported() {
     let owners: OwnerColumns = [("trips", "owner_id"), ("users", "id")]
         .map(|(table, owner)| (table.to_owned(), owner.to_owned()))
         .into();

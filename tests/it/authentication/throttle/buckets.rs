@@ -133,7 +133,7 @@ async fn a_forged_x_forwarded_for_header_does_not_evade_the_throttle() {
 }
 
 #[tokio::test]
-async fn failed_logins_are_counted_across_all_replicas_and_after_a_restart() {
+async fn failed_logins_are_counted_across_all_replicas_and_the_count_survives_a_restart() {
     // S-16
     let one = start().await;
     let (two, three) = (one.replica().await, one.replica().await);

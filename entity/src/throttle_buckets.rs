@@ -7,7 +7,8 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "throttle_buckets")]
 pub struct Model {
-    /// A keyed hash of the limit and of the key for which the limit counts, in a bounded range.
+    /// A keyed hash of the limit's name and of what the limit counts by, such as an account or an address. Each
+    /// limit has only 2^20 ids, so that invented names can't fill the table.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     /// The name of the limit.

@@ -7,8 +7,9 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A request with an `Idempotency-Key`. `holder` is the id of the claim, which is inserted before the request
-// runs. The transaction that does the work saves the response. `status` is NULL while the request runs.
+// A request with an `Idempotency-Key`. The row is inserted before the request runs, and claims the key for it.
+// `holder` is the id of this claim. The transaction that does the work saves the response. `status` is NULL while
+// the request runs.
 const IDEMPOTENCY_KEYS: &str = "
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     owner_id {uuid} NOT NULL,

@@ -13,7 +13,7 @@ use crate::clock::unix_time;
 const SECOND_BYTES: usize = 19;
 
 thread_local! {
-    /// The second of this thread's last line, and the text of this second.
+    /// The time of this thread's last log line in whole Unix seconds, and the formatted text of that time.
     static LAST: Cell<(u64, [u8; SECOND_BYTES])> = const { Cell::new((u64::MAX, [b'0'; SECOND_BYTES])) };
 }
 

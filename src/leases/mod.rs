@@ -21,7 +21,7 @@ use crate::db::{Db, StoreError};
 pub struct Leases {
     db: Db,
     clock: Clock,
-    /// The id of this replica, until the replica restarts.
+    /// The holder id that this process writes to its leases. After a restart, a replica has another one.
     holder: Uuid,
 }
 

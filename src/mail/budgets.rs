@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_password_reset_of_an_hour_and_of_a_day_is_always_within_the_budget() {
+    fn the_first_password_reset_of_a_day_fits_even_if_the_budget_of_the_mailbox_is_spent() {
         let start = 1_800_000_000_000;
         let mut mails = vec![(start, MailKind::ConfirmAddress); 6];
         mails.extend([(start, MailKind::ResetPassword); 2]);

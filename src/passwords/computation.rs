@@ -84,7 +84,7 @@ impl Computation for NewHash {
 
 /// Verifies a password against a stored hash.
 ///
-/// A mismatch takes `2^max_cost` rounds, whatever the cost of the stored hash is, alone and in a lane. A
+/// Both alone and in a lane, a mismatch takes `2^max_cost` rounds, whatever the cost of the stored hash is. A
 /// match takes only the rounds of the stored hash.
 pub(super) struct Verification {
     password: Password,

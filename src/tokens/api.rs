@@ -219,8 +219,9 @@ impl DiscoveryApi {
 
     /// Get the server metadata
     ///
-    /// Returns the issuer of the tokens, and the URLs of the keys, introspection and revocation (RFC 8414),
-    /// for services and libraries that configure themselves.
+    /// Returns the server metadata (RFC 8414), with which services and libraries configure themselves: among
+    /// others the issuer of the tokens, and the URLs of the public keys, of the introspection endpoint and of
+    /// the revocation endpoint.
     #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "get_server_metadata")]
     async fn metadata(&self) -> MetadataResponse {
         MetadataResponse::Ok(Json(MetadataBody::new(self.tokens.issuer())), CACHE_CONTROL.to_owned())

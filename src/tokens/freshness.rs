@@ -24,7 +24,7 @@ pub(super) struct Freshness {
     polls: SingleFlight,
     /// When the last successful poll began, in nanoseconds of the monotonic clock.
     polled_at: AtomicU64,
-    /// Whether the log contains a warning that polls fail.
+    /// Whether a warning was logged because polls fail. The next successful poll resets this.
     is_reported: AtomicBool,
 }
 

@@ -43,7 +43,7 @@ impl UnknownParameters {
 ///
 /// # Errors
 ///
-/// A problem that names each unknown parameter.
+/// A problem that lists the unknown parameters.
 pub(super) fn reject_unknown(request: &Request) -> Result<(), Problem> {
     request.data::<UnknownParameters>().map_or(Ok(()), |unknown| Err(unknown.clone().into_problem()))
 }

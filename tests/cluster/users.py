@@ -150,7 +150,8 @@ class User:
                                 lambda: f"trip {trip.id}: {reply}")
             was_unknown = was_unknown or reply.outcome == UNKNOWN
             time.sleep(0.3)
-        # Nothing was changed, so the trip must still be there.
+        # If every attempt certainly failed, the trip must still exist. After an attempt with an unknown outcome or
+        # a 404, it is possibly deleted.
         trip.deletion = "unknown" if was_unknown or reply.status == 404 else None
 
     # --- synchronisation

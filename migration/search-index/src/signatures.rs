@@ -127,8 +127,8 @@ impl Last {
 }
 
 /// Returns the length of a signature. The signatures of long texts have different lengths. If all signatures
-/// had the same length, a frequent piece could set the same bit as the search text, and would set this bit in
-/// the signature of almost every trip.
+/// had the same length, a bit that a search tests could also be a bit of a frequent piece. This bit would be
+/// set in the signature of almost every trip, so that the test would exclude almost no trip.
 fn length(text: &str, ratio: usize, max: usize) -> usize {
     (text.len() / ratio).clamp(SIGNATURE_MIN, max - text.len() % (max / 16))
 }

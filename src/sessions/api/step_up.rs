@@ -153,7 +153,7 @@ fn wrong_code(error: SessionsError) -> Problem {
     }
 }
 
-/// Returns what the caller's access token contains.
+/// Returns the user, session, generation, scopes and authentication methods of the caller's credential.
 pub(super) fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
     let generation = match &caller.credential {
         Credential::Token(token) => token.generation,

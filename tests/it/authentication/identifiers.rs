@@ -151,7 +151,7 @@ async fn leading_and_trailing_white_space_of_an_identifier_is_removed_in_every_o
 }
 
 #[tokio::test]
-async fn a_username_has_3_to_32_ascii_letters_digits_or_punctuation_marks() {
+async fn a_username_has_3_to_32_ascii_letters_digits_dots_underscores_or_hyphens() {
     let app = TestApp::start().await;
     for name in ["ada lovelace", ".ada", "-ada", "_ada", "ada@example.org", "адa", "adä", "ada\nl"] {
         let body = json!({ "username": name, "password": PASSWORD });

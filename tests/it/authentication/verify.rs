@@ -1,4 +1,4 @@
-//! `GET /auth/verify`: parses Basic credentials and stores nothing.
+//! `GET /auth/verify`: how Basic credentials are parsed and checked. A check creates no session.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

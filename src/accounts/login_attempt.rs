@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::credentials::active;
 use super::store::Credentials;
@@ -31,6 +32,13 @@ pub struct LoginAttempt<'a> {
     pub address: IpAddr,
     /// The device token of an earlier login, valid or not.
     pub device_token: Option<&'a str>,
+}
+
+/// A user who has sent the correct password.
+pub(super) struct Accepted {
+    user: User,
+    /// The stored hash and the password, if the hash does not have the configured cost.
+    outdated: Option<(String, Password)>,
 }
 
 impl Accounts {
@@ -72,8 +80,12 @@ impl Accounts {
         let found = self.find_credentials(&identifier).await?;
         let owner = found.as_ref().map(|found| found.user.clone());
         match self.check_password(found, password).await {
-            Ok(user) => {
-                attempt.succeeded().await?;
+            Ok(accepted) => {
+                if let Err(error) = attempt.succeeded().await {
+                    next_tick_since(started).await;
+                    return Err(error.into());
+                }
+                let user = self.with_current_hash(accepted).await;
                 if self.must_confirm(&user) {
                     return Err(AccountsError::Unconfirmed);
                 }
@@ -82,9 +94,9 @@ impl Accounts {
             Err(AccountsError::InvalidCredentials) => {
                 let name_hash = self.throttle.account_hash(identifier.canonical());
                 audit::record_failed_login(owner.as_ref().map(|user| user.id), name_hash);
-                self.count_failure(attempt, owner.as_ref()).await?;
+                let counted = self.count_failure(attempt, owner.as_ref()).await;
                 next_tick_since(started).await;
-                Err(AccountsError::InvalidCredentials)
+                Err(counted.err().map_or(AccountsError::InvalidCredentials, AccountsError::from))
             }
             Err(error) => Err(error),
         }
@@ -135,30 +147,39 @@ impl Accounts {
         &self,
         found: Option<Credentials>,
         password: Password,
-    ) -> Result<User, AccountsError> {
-        let Some(mut found) = found else {
+    ) -> Result<Accepted, AccountsError> {
+        let Some(found) = found else {
             self.passwords.verify_dummy(password).await?;
             return Err(AccountsError::InvalidCredentials);
         };
         match self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
-            Verified::Match => active(found.user),
+            Verified::Match => Ok(Accepted { user: active(found.user)?, outdated: None }),
             Verified::Mismatch => {
                 self.events.collect(found.user.id, EventKind::LoginFailed);
                 Err(AccountsError::InvalidCredentials)
             }
             Verified::MatchNeedsRehash => {
-                if let Some(hash) = self.rehash(&found, password).await {
-                    found.user.credential = CredentialTag::of_hash(&hash);
-                }
-                active(found.user)
+                let outdated = Some((found.password_hash, password));
+                Ok(Accepted { user: active(found.user)?, outdated })
             }
         }
     }
 
+    /// Replaces the stored hash of the user if it does not have the configured cost. Call this only after
+    /// [`Attempt::succeeded`], because the time that it takes shows that the password is correct.
+    pub(super) async fn with_current_hash(&self, accepted: Accepted) -> User {
+        let Accepted { mut user, outdated } = accepted;
+        if let Some((old, password)) = outdated
+            && let Some(hash) = self.rehash(user.id, old, password).await
+        {
+            user.credential = CredentialTag::of_hash(&hash);
+        }
+        user
+    }
+
     /// Hashes the password at the configured cost, stores the hash and returns it. If this fails, the login
     /// still succeeds, and the next login tries again.
-    async fn rehash(&self, found: &Credentials, password: Password) -> Option<String> {
-        let (id, old) = (found.user.id, found.password_hash.clone());
+    async fn rehash(&self, id: Uuid, old: String, password: Password) -> Option<String> {
         let new = self.passwords.hash(password).await.ok()?;
         let written: Result<bool, StoreError> = self
             .db

@@ -279,7 +279,11 @@ impl Accounts {
         let found = self.db.read(user, |tx, user| store::find_credentials(tx, *user).boxed()).await;
         let found = found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)?;
         match self.check_password(Some(found), password).await {
-            Ok(_) => Ok(attempt.succeeded().await?),
+            Ok(accepted) => {
+                attempt.succeeded().await?;
+                self.with_current_hash(accepted).await;
+                Ok(())
+            }
             Err(AccountsError::InvalidCredentials) => {
                 attempt.failed().await?;
                 audit::record(Event::LoginFailed, Some(user), None);

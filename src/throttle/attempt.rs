@@ -15,7 +15,8 @@ pub struct Attempt {
     places: Vec<Place>,
     /// Whether the first bucket has counted failures.
     is_counted: bool,
-    _occupied: Vec<Occupied>,
+    /// The places in the gate; empty for an attempt that [`Throttle::check`] has begun.
+    occupied: Vec<Occupied>,
 }
 
 /// A failed attempt to be counted.
@@ -32,7 +33,7 @@ impl Attempt {
         is_counted: bool,
         occupied: Vec<Occupied>,
     ) -> Self {
-        Self { throttle, places, is_counted, _occupied: occupied }
+        Self { throttle, places, is_counted, occupied }
     }
 
     /// Counts a failure in all buckets.
@@ -64,8 +65,8 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`ThrottleError::Blocked`] if concurrent attempts on other servers have used up the free failures. The
-    /// response must not reveal that the password or code was correct. [`ThrottleError::Store`].
+    /// [`ThrottleError::Blocked`] if concurrent attempts have used up the free failures. The response must not
+    /// reveal that the password or code was correct. [`ThrottleError::Store`].
     pub async fn succeeded(self) -> Result<(), ThrottleError> {
         if self.is_counted {
             let input = (self.throttle.clone(), self.places.clone());
@@ -76,8 +77,8 @@ impl Attempt {
                 .await;
             return reset;
         }
-        // On one server, the gate limits concurrent attempts.
-        if self.throttle.is_on && self.throttle.db.is_shared() {
+        // The gate limits only the concurrent attempts on this server.
+        if !self.occupied.is_empty() && self.throttle.db.is_shared() {
             self.throttle.counts(&self.places).await?;
         }
         Ok(())

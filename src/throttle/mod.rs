@@ -9,12 +9,12 @@
 //! Invariants:
 //!
 //! - The state is in the database, so it survives a restart and is the same for all replicas.
-//! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which reads
-//!   all its buckets by their primary keys. Buckets are not cached, because another replica may count
-//!   failures at any time.
-//! - While a bucket is blocked, no password is compared. Several servers together compare more passwords than
-//!   there are free failures if attempts are concurrent. When an attempt ends, its server therefore checks
-//!   again whether a bucket is blocked, and if so, does not reveal the result.
+//! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which
+//!   reads all its buckets by their primary keys; on a database server, it executes this statement twice.
+//!   Buckets are not cached, because another replica may count failures at any time.
+//! - While a bucket is blocked, no attempt begins. Several servers together begin more attempts than there are
+//!   free failures if the attempts are concurrent. When an attempt ends, its server therefore checks again
+//!   whether a bucket is blocked, and if so, returns the block and not the result.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
 //! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.
 //! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from
@@ -48,6 +48,8 @@ pub const SPACE: i64 = 1 << 20;
 const DELAYS_SECS: [(i64, i64); 6] = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900)];
 /// The minimum time between two alerts for one account.
 const ALERT_INTERVAL: TimeDelta = TimeDelta::days(1);
+/// The maximum difference between the shared times of two servers.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 /// The maximum number of rows that one transaction deletes.
 const SWEEP_BATCH: u64 = 500;
 
@@ -204,8 +206,8 @@ impl Throttle {
     }
 
     /// Begins an attempt that takes a while, such as comparing a password. Waits for attempts in progress on
-    /// the same buckets, so that the number of concurrent attempts never exceeds the number that may fail. A
-    /// success resets the first bucket.
+    /// the same buckets, so that the number of concurrent attempts on this server never exceeds the number that
+    /// may fail. A success resets the first bucket.
     ///
     /// # Errors
     ///
@@ -282,10 +284,10 @@ impl Throttle {
     /// # Errors
     ///
     /// [`ThrottleError`]: the failure was not counted. The response must not reveal that the password or code
-    /// was wrong. [`ThrottleError::Blocked`] if concurrent attempts on other servers have used up the free
-    /// failures.
+    /// was wrong. [`ThrottleError::Blocked`] if concurrent attempts have used up the free failures.
     pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, ThrottleError> {
-        self.lock(tx, &failure.places).await?;
+        store::lock(tx, &failure.places, failure.at).await?;
+        self.allowed(&failure.places, &store::states(tx, &ids(&failure.places)).await?)?;
         Ok(store::count_failure(tx, &failure.places, failure.at).await?)
     }
 
@@ -295,21 +297,14 @@ impl Throttle {
     ///
     /// [`ThrottleError::Blocked`] if a place is blocked.
     async fn reset(&self, tx: &Tx, places: &[Place]) -> Result<(), ThrottleError> {
-        self.lock(tx, places).await?;
-        match places.first() {
-            Some(place) => Ok(store::reset(tx, place.id).await?),
+        let ids = ids(places);
+        store::lock_existing(tx, &ids).await?;
+        // Read again: another server can have inserted a row while this transaction waited for a lock.
+        self.allowed(places, &store::states(tx, &ids).await?)?;
+        match ids.first() {
+            Some(id) => Ok(store::reset(tx, *id).await?),
             None => Ok(()),
         }
-    }
-
-    /// Locks the rows of the places until the end of the transaction.
-    ///
-    /// # Errors
-    ///
-    /// [`ThrottleError::Blocked`] if a place is blocked.
-    async fn lock(&self, tx: &Tx, places: &[Place]) -> Result<(), ThrottleError> {
-        let states = store::lock(tx, &ids(places)).await?;
-        self.allowed(places, &states).map(drop)
     }
 
     /// Returns how many failures each place has counted.
@@ -333,7 +328,7 @@ impl Throttle {
             let left = state.blocked_until - now;
             // Ignore a block that is longer than the longest possible block: it was stored before the clock
             // was set back.
-            if left > TimeDelta::zero() && left <= longest_block() {
+            if left > TimeDelta::zero() && left <= longest_block() + CLOCK_SKEW {
                 let this = blocked(place.limit, left);
                 longest =
                     longest.filter(|other| other.retry_after_secs >= this.retry_after_secs).or(Some(this));

@@ -2,10 +2,10 @@
 
 use ::entity::throttle_buckets::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, OnConflict, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::{ALERT_INTERVAL, DELAYS_SECS, Limit, Place, Row, State, limits, longest_block};
@@ -17,12 +17,30 @@ pub(super) async fn states(tx: &Tx, ids: &[i64]) -> Result<Vec<State>, StoreErro
     Ok(rows.iter().map(State::from).collect())
 }
 
-/// Does what [`states`] does, and locks the rows until the end of the transaction.
-pub(super) async fn lock(tx: &Tx, ids: &[i64]) -> Result<Vec<State>, StoreError> {
-    let rows = Entity::find().filter(Column::Id.is_in(ids.iter().copied()));
-    // Concurrent transactions lock the rows in the same order and cannot deadlock.
-    let rows = rows.order_by_asc(Column::Id).lock_exclusive().all(tx).await?;
-    Ok(rows.iter().map(State::from).collect())
+/// Locks the rows of these places, which are in the order of their ids, until the end of the transaction.
+/// Creates the rows that are missing: a row that does not exist can't be locked.
+pub(super) async fn lock(tx: &Tx, places: &[Place], now: DateTime<Utc>) -> Result<(), StoreError> {
+    // On SQLite, the transactions that write run one after another.
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        return Ok(());
+    }
+    for place in places {
+        let unchanged =
+            OnConflict::column(Column::Id).value(Column::Kind, Expr::col((Entity, Column::Kind))).to_owned();
+        let expires_at = (now + longest_block()).timestamp_millis();
+        tx.execute(new_row(place, 0, expires_at).on_conflict(unchanged)).await?;
+    }
+    Ok(())
+}
+
+/// Locks those of these rows that exist, until the end of the transaction.
+pub(super) async fn lock_existing(tx: &Tx, ids: &[i64]) -> Result<(), StoreError> {
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        return Ok(());
+    }
+    let rows = Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(ids.iter().copied()));
+    let _locked: Vec<i64> = rows.order_by_asc(Column::Id).lock_exclusive().into_tuple().all(tx).await?;
+    Ok(())
 }
 
 impl From<&Model> for State {
@@ -106,7 +124,13 @@ async fn count(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<(), StoreEr
         .value(Column::Account, place.account)
         .value(Column::ForgottenAt, counting.forgotten_at())
         .to_owned();
-    let upsert = Query::insert()
+    tx.execute(new_row(place, first, first + rest).on_conflict(conflict)).await?;
+    Ok(())
+}
+
+/// Returns the statement that inserts the row of a place.
+fn new_row(place: &Place, forgotten_at: i64, expires_at: i64) -> InsertStatement {
+    Query::insert()
         .into_table(Entity)
         .columns([
             Column::Id,
@@ -123,15 +147,12 @@ async fn count(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<(), StoreEr
             place.limit.name.into(),
             place.account.into(),
             place.address.clone().into(),
-            first.into(),
+            forgotten_at.into(),
             0_i64.into(),
             0_i64.into(),
-            (first + rest).into(),
+            expires_at.into(),
         ])
-        .on_conflict(conflict)
-        .take();
-    tx.execute(&upsert).await?;
-    Ok(())
+        .take()
 }
 
 /// Marks the account as alerted if it has no free failures left and was not alerted recently. Returns whether

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use tripgate::throttle::{ThrottleError, limits};
+use tripgate::throttle::{Attempt, ThrottleError, limits};
 
 use super::{WRONG, fail, login, refused, start};
 use crate::harness::{Client, PASSWORD, TestApp, rounds};
@@ -68,6 +68,28 @@ async fn parallel_wrong_passwords_on_three_servers_have_the_same_limit_as_on_one
     assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 10);
     for reply in replies.into_iter().filter(|reply| reply.status != 401) {
         assert_eq!(refused(reply), 30, "only the tenth failure blocks the account");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_that_are_counted_at_the_same_time_by_three_servers_have_the_same_limit_as_on_one() {
+    // S-12, S-16
+    let one = start().await;
+    let (two, three) = (one.replica().await, one.replica().await);
+    for round in 0..rounds(5) {
+        let name = format!("user{round}");
+        let mut attempts = Vec::new();
+        for app in [&one, &two, &three] {
+            for _ in 0..10 {
+                let buckets = limits::of_login(&name, HOME.parse().unwrap());
+                attempts.push(app.services().throttle.begin(buckets).await.unwrap());
+            }
+        }
+        let results = join_all(attempts.into_iter().map(Attempt::failed)).await;
+        let is_blocked = |result: &&Result<_, _>| matches!(result, Err(ThrottleError::Blocked(_)));
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 10, "{results:?}");
+        assert_eq!(results.iter().filter(is_blocked).count(), 20, "{results:?}");
+        one.clock.advance(TimeDelta::days(1));
     }
 }
 

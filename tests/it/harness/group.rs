@@ -3,7 +3,8 @@
 //! If `TRIPGATE_TEST_REPLICAS` is a number above 1, each test on a database server starts this number of servers, and
 //! its clients send each request to the next one. The servers exchange what they have in memory after each
 //! request, because a test must not depend on how long this takes. `tests/it/authentication/sessions` and
-//! `tests/cluster` check how long it takes.
+//! `tests/cluster` check how long it takes. Raw requests, and servers that a test starts itself, are not part of
+//! the group.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,34 +14,37 @@ use tripgate::app::App;
 /// The servers that receive the requests of a client.
 #[derive(Debug)]
 pub(super) struct Group {
-    servers: Vec<(SocketAddr, App)>,
+    addresses: Vec<SocketAddr>,
+    /// The servers, if there are several. A client must not keep the only server alive.
+    apps: Vec<App>,
     requests: AtomicUsize,
 }
 
 impl Group {
     pub(super) fn new(servers: Vec<(SocketAddr, App)>) -> Self {
-        Self { servers, requests: AtomicUsize::new(0) }
+        let (addresses, mut apps): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+        if apps.len() == 1 {
+            apps.clear();
+        }
+        Self { addresses, apps, requests: AtomicUsize::new(0) }
     }
 
     /// Returns the address of the server that receives the next request.
     pub(super) fn next_address(&self) -> SocketAddr {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.servers[request % self.servers.len()].0
+        self.addresses[request % self.addresses.len()]
     }
 
-    /// Stores what the servers have in memory, and loads what the other servers have stored. The effect of this is
-    /// the same as that of waiting for the background jobs. Does nothing for a single server.
+    /// Stores the events and the token usage that several servers have in memory, and loads what the other servers
+    /// have stored, as the background jobs do.
     pub(super) async fn synchronize(&self) {
-        if self.servers.len() == 1 {
-            return;
-        }
-        for (_, app) in &self.servers {
+        for app in &self.apps {
             // These calls fail while a test makes the database unavailable.
             drop(app.events.flush().await);
             drop(app.sessions.flush_token_usage().await);
             drop(app.personal_tokens.flush_uses().await);
         }
-        for (_, app) in &self.servers {
+        for app in &self.apps {
             app.tokens.poll().await;
         }
     }

@@ -99,8 +99,7 @@ impl TestApp {
             settings.database_url = Secret::new(database.url());
         }
         change(&mut settings);
-        let group = if database.is_some() { replicas() } else { 1 };
-        let (started, group) = (AtomicUsize::new(0), AtomicUsize::new(group));
+        let (started, group) = (AtomicUsize::new(0), AtomicUsize::new(replicas()));
         let environment = Environment { settings, started, group, database, _dir: dir };
         Self::start_group(Arc::new(environment), Clock::fixed(start)).await
     }
@@ -130,7 +129,9 @@ impl TestApp {
     /// Starts the servers that receive the requests of the test's clients.
     async fn start_group(environment: Arc<Environment>, clock: Clock) -> Self {
         let mut app = Self::start_in(environment, clock).await;
-        for _ in 1..app.environment.group.load(Ordering::Relaxed) {
+        let is_sqlite = app.settings().database_url.expose().starts_with("sqlite:");
+        let servers = if is_sqlite { 1 } else { app.environment.group.load(Ordering::Relaxed) };
+        for _ in 1..servers {
             app.others.push(app.replica().await.running);
         }
         app.group = Self::group(&app.running, &app.others);

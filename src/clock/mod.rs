@@ -73,8 +73,8 @@ impl Clock {
         Self { source, order: Arc::default(), watch: Arc::new(Mutex::new(Watch::new(now))) }
     }
 
-    /// Returns a clock with the same time and no record of earlier jumps, like the clock of a new process. The
-    /// ids of both clocks are in one order.
+    /// Returns a clock with the same time and no record of earlier jumps, like the clock of a new process. Both
+    /// clocks share one sequence of ids, so the ids that they generate within a millisecond are in order.
     #[must_use]
     pub fn restarted(&self) -> Self {
         Self { order: Arc::clone(&self.order), ..Self::new(self.source.clone()) }

@@ -213,8 +213,7 @@ impl<'a> Worker<'a> {
         let is_tried = !matches!(failure, Failure::NotTried(_));
         let attempts = Attempts { before: row.attempts, after: row.attempts + i64::from(is_tried) };
         let next = match &failure {
-            // The delay depends on the mail's own attempts: a mail that was not tried has a shorter delay than the
-            // mail whose failure ended the batch.
+            // The delay depends on the mail's own attempts, not on those of the mail whose failure ended the batch.
             Failure::Transient(_) | Failure::NoServer(_) | Failure::NotTried(_) => {
                 Some(now + retry_delay(row.attempts))
             }

@@ -190,7 +190,7 @@ impl PageCache {
 
     /// Returns whether to store a page that was just read. Its text must take at most a tenth of the cache. In
     /// addition, an earlier state of the page must be stored, or a recent earlier read of the page must be
-    /// remembered. If neither is the case, remembers this read.
+    /// remembered. If neither is the case, remembers the read of a page that is small enough.
     pub(super) fn should_store(&self, key: &PageKey, bytes: usize) -> bool {
         self.0.as_ref().is_some_and(|inner| {
             bytes <= inner.max_page_bytes && (inner.pages.contains_key(key) || inner.read_once.repeats(key))

@@ -49,9 +49,14 @@ pub fn log_statements_slower_than(limit: Duration) {
     SLOW_STATEMENT_MILLIS.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
+/// Returns the duration from which a statement is logged as slow.
+pub(super) fn slow_statement() -> Duration {
+    Duration::from_millis(SLOW_STATEMENT_MILLIS.load(Ordering::Relaxed))
+}
+
 /// Makes the driver log slow statements, without their bound values.
 fn log_slow_statements(options: &mut ConnectOptions) {
-    let limit = Duration::from_millis(SLOW_STATEMENT_MILLIS.load(Ordering::Relaxed));
+    let limit = slow_statement();
     options
         .sqlx_logging(true)
         .sqlx_logging_level(LevelFilter::Off)

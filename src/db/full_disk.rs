@@ -13,6 +13,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 use super::connection_options::{file_of, sqlite_options};
 use super::lanes::{Lane, Lanes};
 use super::read_pool::ReadPool;
+use super::row_readers::DatabaseFile;
 use super::sqlite_files::wal_of;
 
 /// The space that SQLite needs to open a database in WAL mode, in bytes.
@@ -51,6 +52,10 @@ fn immutable_options(url: &str, lane: Lane) -> ConnectOptions {
     options
 }
 
+fn database_file(url: &str, is_immutable: bool) -> DatabaseFile {
+    DatabaseFile { path: file_of(url).ok().flatten().unwrap_or_default(), is_immutable }
+}
+
 /// The read-only connections to an immutable file. They must be replaced before the first commit.
 #[derive(Debug)]
 pub(super) struct ImmutableReaders {
@@ -67,7 +72,7 @@ impl ImmutableReaders {
     pub(super) async fn open(url: &str) -> Result<Self, DbErr> {
         let readers = Lanes::from_fn(|lane| async move {
             let pool = Database::connect(immutable_options(url, lane)).await?;
-            Ok::<_, DbErr>(ReadPool::new(&pool, lane, lane.statement_timeout()))
+            Ok::<_, DbErr>(ReadPool::for_lane(&pool, lane, database_file(url, true)))
         });
         Ok(Self { url: url.to_owned(), readers: readers.await? })
     }
@@ -86,7 +91,7 @@ impl ImmutableReaders {
     pub(super) async fn replace(&self) -> Result<(), DbErr> {
         for lane in Lane::ALL {
             let pool = Database::connect(sqlite_options(&self.url, Some(lane))).await?;
-            self.readers.get(lane).replace_pool(&pool).await?;
+            self.readers.get(lane).replace_pool(&pool, database_file(&self.url, false)).await?;
         }
         tracing::info!("there is space on the disk again: accepting writes");
         Ok(())

@@ -42,6 +42,15 @@ impl Lane {
         }
     }
 
+    /// Returns the maximum number of threads of `row_readers`. Searches have none: a thread of the requests
+    /// would be busy with a search for long, and the search would not run at a lower priority.
+    pub(super) fn row_readers(self) -> usize {
+        match self {
+            Self::Requests => 4,
+            Self::Searches | Self::Background => 0,
+        }
+    }
+
     /// Returns the number of connections to a database server.
     pub(super) fn server_connections(self) -> u32 {
         match self {

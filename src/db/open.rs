@@ -22,6 +22,7 @@ use super::lanes::{Lane, Lanes};
 use super::migration_lock::run_locked;
 use super::opened_connections::OpenedConnections;
 use super::read_pool::ReadPool;
+use super::row_readers::DatabaseFile;
 use super::sqlite_files::{SqliteFiles, wal_of};
 use super::sqlite_writer::Writer;
 use super::steps::step_names;
@@ -168,15 +169,16 @@ async fn open_sqlite(url: &str, writer: DatabaseConnection) -> Result<Backend, O
     // This statement fails on a read-only disk. SQLite opens a file on such a disk, but rejects every write,
     // even a write that changes nothing.
     writer.execute_unprepared("DELETE FROM seaql_migrations WHERE 1 = 0").await.map_err(&unreachable)?;
+    let path = sqlite_file(url)?.unwrap_or_default();
     let readers = Lanes::from_fn(|lane| {
         let options = sqlite_options(url, Some(lane));
-        let unreachable = &unreachable;
+        let (unreachable, path) = (&unreachable, path.clone());
         async move {
             let pool = Database::connect(options).await.map_err(unreachable)?;
-            Ok(ReadPool::new(&pool, lane, lane.statement_timeout()))
+            Ok(ReadPool::for_lane(&pool, lane, DatabaseFile { path, is_immutable: false }))
         }
     });
-    let files = SqliteFiles::watch(&sqlite_file(url)?.unwrap_or_default());
+    let files = SqliteFiles::watch(&path);
     let writer = Writer::start(writer, sqlite_options(url, None), files.clone());
     Ok(Backend::Sqlite { writer, readers: readers.await?, files })
 }

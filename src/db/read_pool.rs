@@ -5,12 +5,12 @@
 //! connections from the pool of `sqlx` and retains them. It never opens more connections than the pool of
 //! `sqlx` allows, limits the wait for a connection, and closes a connection after an error. A caller can drop
 //! a query at any time: the connection's thread finishes the query before it runs the next one. SQLite
-//! interrupts a query that exceeds the time limit of the pool.
+//! interrupts a query that exceeds the time limit of the pool. [`ReadPool::query_rows`] does not use these
+//! connections: in the lane of requests, the threads of `row_readers` run its statements.
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::error::ConnAcquireErr;
 use sea_orm::sqlx::query::Query;
@@ -23,6 +23,9 @@ use tokio::time::timeout;
 
 use super::DATABASE_TIMEOUT;
 use super::lanes::Lane;
+use super::row_readers::{DatabaseFile, RowReaders};
+use super::rows::Rows;
+use super::statement_deadline::{CHECK_EVERY, StatementDeadline};
 use crate::thread_priority;
 
 /// The read-only connections. Cheap to clone.
@@ -38,46 +41,21 @@ struct Inner {
     lane: Lane,
     /// The maximum duration of a query.
     limit: Duration,
+    /// The threads that run the most frequent reads of requests.
+    row_readers: Option<RowReaders>,
 }
-
-/// The number of instructions of SQLite's virtual machine between two checks of the time limit. SQLite
-/// executes this number of instructions in some tens of microseconds.
-const CHECK_EVERY: i32 = 2000;
 
 /// An open connection.
 #[derive(Debug)]
 struct Session {
     connection: SqliteConnection,
-    deadline: Arc<Deadline>,
-}
-
-/// The time at which SQLite interrupts the running query.
-#[derive(Debug)]
-struct Deadline {
-    opened: Instant,
-    /// Milliseconds after `opened`.
-    millis: AtomicU64,
-}
-
-impl Deadline {
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn set(&self, limit: Duration) {
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.millis.store(self.elapsed().saturating_add(limit), Ordering::Relaxed);
-    }
-
-    fn has_passed(&self) -> bool {
-        self.elapsed() > self.millis.load(Ordering::Relaxed)
-    }
+    deadline: Arc<StatementDeadline>,
 }
 
 impl Session {
     async fn open(pool: &SqlitePool, lane: Lane) -> Result<Self, sqlx::Error> {
         let mut connection = pool.acquire().await?.detach();
-        let deadline = Arc::new(Deadline { opened: Instant::now(), millis: AtomicU64::new(u64::MAX) });
+        let deadline = Arc::new(StatementDeadline::never());
         let running = Arc::clone(&deadline);
         let mut has_normal_priority = true;
         // SQLite calls the handler on the connection's thread. The handler returns false to interrupt the
@@ -216,20 +194,32 @@ fn query(statement: Statement) -> Query<'static, Sqlite, SqlxValues> {
 
 impl ReadPool {
     /// Opens connections on demand, up to the limit of `pool`. `limit` is the maximum duration of a query.
-    pub(super) fn new(pool: &DatabaseConnection, lane: Lane, limit: Duration) -> Self {
+    fn new(pool: &DatabaseConnection, lane: Lane, limit: Duration, row_readers: Option<RowReaders>) -> Self {
         let pool = pool.get_sqlite_connection_pool().clone();
         let size = pool.options().get_max_connections();
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
         let pool = RwLock::new(pool);
-        Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), lane, limit }))
+        Self(Arc::new(Inner { pool, size, permits, idle: Mutex::default(), lane, limit, row_readers }))
     }
 
-    /// Waits until the running queries have ended, then takes all connections from `pool`.
+    /// Creates the pool of a lane. `pool` is connected to `file`.
+    pub(super) fn for_lane(pool: &DatabaseConnection, lane: Lane, file: DatabaseFile) -> Self {
+        let (size, limit) = (lane.row_readers(), lane.statement_timeout());
+        let row_readers = (size > 0).then(|| RowReaders::new(file, size, limit));
+        Self::new(pool, lane, limit, row_readers)
+    }
+
+    /// Waits until the running queries have ended, then takes all connections from `pool`, which is connected
+    /// to `file`.
     ///
     /// # Errors
     ///
     /// [`DbErr::ConnectionAcquire`] if the queries do not end in time, or the pool was closed.
-    pub(super) async fn replace_pool(&self, pool: &DatabaseConnection) -> Result<(), DbErr> {
+    pub(super) async fn replace_pool(
+        &self,
+        pool: &DatabaseConnection,
+        file: DatabaseFile,
+    ) -> Result<(), DbErr> {
         let failed = |error| DbErr::ConnectionAcquire(error);
         let _all = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size))
             .await
@@ -238,7 +228,10 @@ impl ReadPool {
         let pool = pool.get_sqlite_connection_pool().clone();
         *self.0.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
         self.0.idle().clear();
-        Ok(())
+        match &self.0.row_readers {
+            Some(readers) => readers.replace_file(file).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -260,10 +253,20 @@ impl ReadPool {
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
+    /// Returns the rows of a statement, read by a thread of `row_readers` if the pool has one.
+    pub(super) async fn query_rows(&self, statement: Statement) -> Result<Rows, DbErr> {
+        match &self.0.row_readers {
+            Some(readers) => readers.query(statement).await.map(Rows::from),
+            None => self.query_all(statement).await.map(Rows::from),
+        }
+    }
+
     /// Returns the number of connections in use and the maximum number of connections.
     pub(super) fn usage(&self) -> (u32, u32) {
         let free = u32::try_from(self.0.permits.available_permits()).unwrap_or(self.0.size);
-        (self.0.size.saturating_sub(free), self.0.size)
+        let (used, max) = self.0.row_readers.as_ref().map_or((0, 0), RowReaders::usage);
+        let count = |threads: usize| u32::try_from(threads).unwrap_or(u32::MAX);
+        (self.0.size.saturating_sub(free) + count(used), self.0.size + count(max))
     }
 
     /// Begins a read transaction: all its queries see the database as it was at the first query.
@@ -286,7 +289,13 @@ impl ReadPool {
     /// Closes the pool, after the running queries have ended.
     pub(super) async fn close(&self) {
         // A query that still runs after the timeout keeps its connection, which closes with the pool.
-        let permits = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size)).await;
+        let permits = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size));
+        let rows = async {
+            if let Some(readers) = &self.0.row_readers {
+                readers.close().await;
+            }
+        };
+        let (permits, ()) = tokio::join!(permits, rows);
         self.0.permits.close();
         drop(permits);
         let idle = mem::take(&mut *self.0.idle());
@@ -304,6 +313,7 @@ mod tests {
     use super::*;
     use crate::db::StoreError;
     use sea_orm::{ConnectOptions, Database, DbBackend};
+    use std::time::Instant;
 
     /// Returns a pool of at most two connections, each to a separate in-memory database.
     async fn pool_of_two() -> ReadPool {
@@ -313,7 +323,7 @@ mod tests {
     async fn with_limit(limit: Duration) -> ReadPool {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(2).min_connections(0);
-        ReadPool::new(&Database::connect(options).await.unwrap(), Lane::Searches, limit)
+        ReadPool::new(&Database::connect(options).await.unwrap(), Lane::Requests, limit, None)
     }
 
     fn sql(text: &str) -> Statement {
@@ -371,7 +381,7 @@ mod tests {
         let readers = pool_of_two().await;
         let slow = tokio::spawn({
             let readers = readers.clone();
-            let slow = SLOW.replace("1000000", "5000000");
+            let slow = SLOW.replace("1000000", "2000000");
             async move { readers.query_all(sql(&slow)).await.map(|rows| rows.len()) }
         });
         while readers.0.permits.available_permits() == 2 {

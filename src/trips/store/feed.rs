@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{COLUMNS, Row, counter_column, select, trip};
+use super::{COLUMNS, counter_column, select, trip};
 use crate::db::{StoreError, Tx};
 use crate::trips::Change;
 
@@ -53,9 +53,8 @@ pub(in crate::trips) async fn changed(
         .order_by_asc(trips::Column::ChangeSeq)
         .limit(limit as u64);
     let mut changes = Vec::new();
-    for row in tx.query_all_raw(query.build(tx.get_database_backend())).await? {
-        let trip = trip(row.try_get_many_by_index::<Row>()?);
-        let seq = row.try_get_by_index(SEQ)?;
+    for row in tx.query_rows(query.build(tx.get_database_backend())).await?.iter() {
+        let (trip, seq) = (trip(row)?, row.get(SEQ)?);
         changes.push(Change { seq, id: trip.id, version: trip.version, trip: Some(trip) });
     }
     Ok(changes)

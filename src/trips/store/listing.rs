@@ -9,15 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use ::entity::trips;
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, Order, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, QueryTrait, Select, Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, Order, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, Statement, Value,
 };
 use uuid::Uuid;
 
 use super::super::query::{Filter, ListPosition, Listing, Sort, SortValue};
 use super::super::sort_keys::{NO_START, start_key};
-use super::{COLUMNS, Row, change_counter, counter_query, select, trip};
-use crate::db::{StoreError, Tx, pad_to_power_of_two, with_index};
+use super::{COLUMNS, change_counter, counter_query, select, trip};
+use crate::db::{Row, Rows, StoreError, Tx, pad_to_power_of_two, with_index};
 use crate::trips::{PAGE_BYTES, Trip};
 
 /// The column index of the owner's counter, after the columns of the trip.
@@ -68,14 +68,15 @@ pub(in crate::trips) async fn page(
 
 /// Reads a chunk of a page and the owner's counter. The counter is never newer than the rows.
 async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<FoundPage, StoreError> {
-    let (rows, has_counter) = fetch_rows(tx, listing, ids).await?;
-    if has_counter {
+    let rows = fetch_rows(tx, listing, ids).await?;
+    // The first row contains the counter from the first statement only if that statement returned a row.
+    if rows.first().is_some_and(|first| !first.is_empty()) {
         return parse_rows(&rows, listing);
     }
-    // Read the counter, and then the rows again: a counter that is read after the first statement could include
-    // a trip that the page does not contain.
+    // Read the counter, and then the rows again: a counter that is read after the first statement could
+    // include a trip that the page does not contain.
     let changes = change_counter(tx, listing.owner).await?;
-    let (rows, _) = fetch_rows(tx, listing, ids).await?;
+    let rows = fetch_rows(tx, listing, ids).await?;
     Ok(FoundPage { changes, ..parse_rows(&rows, listing)? })
 }
 
@@ -96,38 +97,32 @@ pub(super) fn undated_part(listing: &Listing, limit: u16) -> Listing {
     Listing { limit, after, ..listing.clone() }
 }
 
-/// Reads the rows of a chunk. If the list is sorted by the first day in descending order, a second statement reads
-/// the trips without a first day. Also returns whether the first row contains the owner's counter from the first
-/// statement, that is whether the first statement returned a row.
-async fn fetch_rows(
-    tx: &Tx,
-    listing: &Listing,
-    ids: Option<&[Uuid]>,
-) -> Result<(Vec<QueryResult>, bool), StoreError> {
+/// Reads the rows of a chunk, one [`Rows`] for each statement. If the list is sorted by the first day in
+/// descending order, a second statement reads the trips without a first day.
+async fn fetch_rows(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<Vec<Rows>, StoreError> {
     let backend = tx.get_database_backend();
-    let mut rows = tx.query_all_raw(page_statement(backend, listing, ids)).await?;
-    let has_counter = !rows.is_empty();
+    let rows = tx.query_rows(page_statement(backend, listing, ids)).await?;
     let left = listing.limit.checked_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
     if let Some(limit) = left.filter(|_| has_undated_part(listing) && !is_undated(listing)) {
         let undated = undated_part(listing, limit);
-        rows.extend(tx.query_all_raw(page_statement(backend, &undated, ids)).await?);
+        return Ok(vec![rows, tx.query_rows(page_statement(backend, &undated, ids)).await?]);
     }
-    Ok((rows, has_counter))
+    Ok(vec![rows])
 }
 
 /// Converts the rows to a page. One row more than the limit means that the list continues.
-fn parse_rows(rows: &[QueryResult], listing: &Listing) -> Result<FoundPage, StoreError> {
-    let (limit, first) = (usize::from(listing.limit), rows.first());
-    let trips = rows.iter().take(limit).map(|row| row.try_get_many_by_index::<Row>().map(trip));
-    let trips = trips.collect::<Result<Vec<_>, _>>()?;
-    let changes: Option<i64> = first.map(|row| row.try_get_by_index(COUNTER)).transpose()?.flatten();
-    let last = rows.iter().zip(&trips).last().filter(|_| rows.len() > limit);
+fn parse_rows(rows: &[Rows], listing: &Listing) -> Result<FoundPage, StoreError> {
+    let rows: Vec<Row<'_>> = rows.iter().flat_map(Rows::iter).collect();
+    let limit = usize::from(listing.limit);
+    let trips = rows.iter().take(limit).map(|row| trip(*row)).collect::<Result<Vec<_>, _>>()?;
+    let changes: Option<i64> = rows.first().map(|row| row.get(COUNTER)).transpose()?.flatten();
+    let last = rows.iter().zip(&trips).next_back().filter(|_| rows.len() > limit);
     let last = last.map(|(row, trip)| {
         let value = match listing.sort {
             Sort::Created => SortValue::Number(trip.created_at.timestamp_millis()),
             Sort::Start | Sort::LatestStart => SortValue::Number(start_key(trip.fields.start_date)),
-            Sort::Updated => SortValue::Number(row.try_get_by_index(SORT_VALUE)?),
-            Sort::Title => SortValue::Text(row.try_get_by_index(SORT_VALUE)?),
+            Sort::Updated => SortValue::Number(row.get(SORT_VALUE)?),
+            Sort::Title => SortValue::Text(row.get(SORT_VALUE)?),
         };
         Ok::<_, StoreError>(ListPosition { value, id: trip.id })
     });

@@ -11,13 +11,11 @@ mod search;
 use std::collections::HashMap;
 
 use ::entity::{trip_counters, trip_tombstones, trips};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement};
-use sea_orm::sqlx::Row as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ActiveValue::Set, ColIdx, ColumnTrait, ConnectionTrait, DbBackend,
-    DbErr, EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
-    Statement, TryGetError, TryGetable,
+    ActiveModelTrait, ActiveValue::NotSet, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr,
+    EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Statement,
 };
 use uuid::Uuid;
 
@@ -28,12 +26,11 @@ pub(super) use self::quotas::{Limits, trim_tombstones, usage};
 pub(super) use self::search::{explain, search};
 use super::sort_keys::SortKeys;
 use super::{Counter, Status, Stops, Trip, TripFields, UncheckedFields, Usage};
-use crate::calendar_date;
 use crate::clock::from_millis;
-use crate::db::{StoreError, Tx, pad_to_power_of_two};
+use crate::db::{Row, StoreError, Tx, pad_to_power_of_two};
 
-/// The columns of a trip, in the order of [`Row`]. Values are read by index, because looking up a column by
-/// name takes longer than reading its value.
+/// The columns of a trip, in the order in which [`trip`] reads them. Values are read by index, because
+/// looking up a column by name takes longer than reading its value.
 const COLUMNS: [trips::Column; 12] = [
     trips::Column::Id,
     trips::Column::Title,
@@ -49,50 +46,32 @@ const COLUMNS: [trips::Column; 12] = [
     trips::Column::Stops,
 ];
 
-type Text = Option<String>;
-type Row = (Uuid, String, Text, Day, Day, Text, Text, String, i64, i64, i64, String);
-
-/// A nullable calendar day.
-struct Day(Option<NaiveDate>);
-
-impl TryGetable for Day {
-    /// Reads a day. SQLite stores a day as text, for which [`calendar_date::parse`] is faster than the
-    /// pattern of chrono.
-    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        let text =
-            row.try_as_sqlite_row().map(|row| row.try_get::<Option<&str>, _>(index.as_sqlx_sqlite_index()));
-        match text {
-            Some(Ok(None)) => Ok(Self(None)),
-            Some(Ok(Some(text))) if let Some(day) = calendar_date::parse(text) => Ok(Self(Some(day))),
-            _ => Option::try_get_by(row, index).map(Self),
-        }
-    }
-}
-
-fn trip(row: Row) -> Trip {
-    let (
-        id,
-        title,
-        destination,
-        start_date,
-        end_date,
-        time_zone,
-        notes,
-        status,
-        version,
-        created_at,
-        updated_at,
-        stops,
-    ) = row;
+/// Converts a row that begins with [`COLUMNS`].
+fn trip(row: Row<'_>) -> Result<Trip, StoreError> {
     // Only this program writes the column. A status that a later version has added is unknown to this
     // version, which reads the default instead.
-    let status = Status::parse(&status).unwrap_or_default();
-    let (Day(start_date), Day(end_date)) = (start_date, end_date);
-    let stops = Stops::from_stored(stops);
-    let fields =
-        UncheckedFields { title, destination, start_date, end_date, time_zone, notes, status, stops };
-    let fields = TripFields::from_stored(fields);
-    Trip { id, fields, version, created_at: from_millis(created_at), updated_at: from_millis(updated_at) }
+    let status = Status::parse(&row.get::<String>(7)?).unwrap_or_default();
+    let fields = TripFields::from_stored(UncheckedFields {
+        title: row.get(1)?,
+        destination: row.get(2)?,
+        start_date: row.get(3)?,
+        end_date: row.get(4)?,
+        time_zone: row.get(5)?,
+        notes: row.get(6)?,
+        status,
+        stops: Stops::from_stored(row.get(11)?),
+    });
+    let (created_at, updated_at) = (from_millis(row.get(9)?), from_millis(row.get(10)?));
+    Ok(Trip { id: row.get(0)?, fields, version: row.get(8)?, created_at, updated_at })
+}
+
+/// Returns those of the owner's trips that `restrict` selects.
+async fn fetch<F>(tx: &Tx, owner: Uuid, restrict: F) -> Result<Vec<Trip>, StoreError>
+where
+    F: FnOnce(Select<trips::Entity>) -> Select<trips::Entity> + Send,
+{
+    let statement = restrict(select(owner)).build(tx.get_database_backend());
+    tx.query_rows(statement).await?.iter().map(trip).collect()
 }
 
 fn select(owner: Uuid) -> Select<trips::Entity> {
@@ -105,8 +84,7 @@ fn owned(owner: Uuid) -> Select<trips::Entity> {
 }
 
 pub(super) async fn find(tx: &Tx, owner: Uuid, id: Uuid) -> Result<Option<Trip>, StoreError> {
-    let query = select(owner).filter(trips::Column::Id.eq(id));
-    Ok(query.into_tuple::<Row>().one(tx).await?.map(trip))
+    Ok(fetch(tx, owner, |trips| trips.filter(trips::Column::Id.eq(id))).await?.pop())
 }
 
 /// Returns up to `limit` of the owner's trips whose ids are after `after`, in the order of their ids.
@@ -117,19 +95,14 @@ pub(super) async fn page_by_id(
     limit: u64,
 ) -> Result<Vec<Trip>, StoreError> {
     let after = trips::Column::Id.gt(after.unwrap_or_default());
-    let query = select(owner).filter(after).order_by_asc(trips::Column::Id).limit(limit);
-    let rows = query.into_tuple::<Row>().all(tx).await?;
-    Ok(rows.into_iter().map(trip).collect())
+    fetch(tx, owner, |trips| trips.filter(after).order_by_asc(trips::Column::Id).limit(limit)).await
 }
 
 /// Returns and locks the owner's trips with these ids. No other transaction can change these trips before
 /// this transaction ends. SQLite ignores the lock, which it does not need, because it has only one writer.
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
-    let query = select(owner)
-        .filter(trips::Column::Id.is_in(pad_to_power_of_two(ids)))
-        .order_by_asc(trips::Column::Id);
-    let rows = query.lock_exclusive().into_tuple::<Row>().all(tx).await?;
-    Ok(rows.into_iter().map(trip).collect())
+    let with_id = trips::Column::Id.is_in(pad_to_power_of_two(ids));
+    fetch(tx, owner, |trips| trips.filter(with_id).order_by_asc(trips::Column::Id).lock_exclusive()).await
 }
 
 /// Returns the id and version of each of the owner's tombstones with these ids.
@@ -143,8 +116,8 @@ pub(super) async fn tombstones(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec
 
 /// Returns the owner's change counter; 0 before the first change.
 pub(super) async fn change_counter(tx: &Tx, owner: Uuid) -> Result<i64, StoreError> {
-    let row = tx.query_one(&counter_query(owner)).await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
+    let rows = tx.query_rows(tx.get_database_backend().build(&counter_query(owner))).await?;
+    rows.get(0).map_or(Ok(0), |row| row.get(0))
 }
 
 /// Returns the change counters of these owners; owners without a change are missing.
@@ -153,11 +126,12 @@ pub(super) async fn counters(tx: &Tx, owners: &[Uuid]) -> Result<HashMap<Uuid, C
     let columns = [Column::OwnerId, Column::Value, Column::Trips, Column::TripBytes];
     let query = Entity::find().select_only().columns(columns);
     let query = query.filter(Column::OwnerId.is_in(pad_to_power_of_two(owners)));
-    let rows: Vec<(Uuid, i64, i64, i64)> = query.into_tuple().all(tx).await?;
-    let counter = |(owner, changes, trips, trip_bytes)| {
-        (owner, Counter { changes, usage: Usage { trips, trip_bytes } })
+    let rows = tx.query_rows(query.build(tx.get_database_backend())).await?;
+    let counter = |row: Row<'_>| {
+        let usage = Usage { trips: row.get(2)?, trip_bytes: row.get(3)? };
+        Ok((row.get(0)?, Counter { changes: row.get(1)?, usage }))
     };
-    Ok(rows.into_iter().map(counter).collect())
+    rows.iter().map(counter).collect()
 }
 
 /// Builds the query of the counter's value. The statements that store the value in a trip contain this query

@@ -39,9 +39,10 @@ fn none(broken: &[String]) {
 
 /// External libraries, and a function that returns whether a file of a part may use them.
 type Home = (&'static [&'static str], fn(&str, &str) -> bool);
-const HOMES: [Home; 6] = [
+const HOMES: [Home; 7] = [
     (&["poem", "poem_openapi"], |part, file| ["http", "listener", "web"].contains(&part) || file == "api.rs"),
     (&["sea_orm", "entity", "sqlx"], |part, file| part == "db" || file == "store.rs"),
+    (&["rusqlite"], |part, _| part == "db"),
     (&["jsonwebtoken"], |part, _| part == "tokens"),
     (&["bcrypt", "bcrypt_lanes"], |part, _| part == "passwords"),
     (&["prometheus"], |part, _| part == "metrics"),

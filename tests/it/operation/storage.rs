@@ -204,6 +204,11 @@ async fn pragma(tx: &Tx, name: &str) -> Result<String, StoreError> {
     })
 }
 
+async fn row_reader_pragma(tx: &Tx, name: &str) -> Result<i64, StoreError> {
+    let rows = tx.query_rows(Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"))).await?;
+    rows.get(0).unwrap().get(0)
+}
+
 #[tokio::test]
 async fn sqlite_syncs_commits_enforces_foreign_keys_and_opens_readers_read_only() {
     // S-71
@@ -225,6 +230,10 @@ async fn sqlite_syncs_commits_enforces_foreign_keys_and_opens_readers_read_only(
     for (name, value) in [("journal_mode", "wal"), ("foreign_keys", "1"), ("busy_timeout", "5000")] {
         let found = db.read(name, |tx, name| pragma(tx, name).boxed()).await.unwrap();
         assert_eq!(found, value, "{name} of a reader");
+    }
+    for (name, value) in [("foreign_keys", 1), ("busy_timeout", 5000)] {
+        let found = db.read(name, |tx, name| row_reader_pragma(tx, name).boxed()).await.unwrap();
+        assert_eq!(found, value, "{name} of a thread that reads rows");
     }
     let written: Result<u64, StoreError> = db
         .read((), |tx, ()| {

@@ -1,7 +1,8 @@
--- The wrk script of benches/run: sends requests of one kind, each with the next token of a list.
--- Arguments: METHOD PATHS TOKENS PAUSE. PATHS are separated by commas and used in turn. TOKENS is a file
--- with one token per line, followed by a tab and an entity tag for a conditional request. Each connection
--- waits PAUSE milliseconds before each request.
+-- The wrk script of benches/run and benches/compare: sends requests of one kind, each with the next token of a
+-- list. Arguments: METHOD PATHS TOKENS PAUSE [BODY]. PATHS are separated by commas and used in turn. TOKENS is
+-- a file with one token per line, followed by a tab and an entity tag for a conditional request. Each
+-- connection waits PAUSE milliseconds before each request. With BODY, the text after the tab is not an entity
+-- tag, but replaces OWNER in BODY.
 
 local print_result = require("result")
 local requests, at = {}, 0
@@ -13,7 +14,7 @@ function init(args)
     -- Define this function only for a pause: if it is defined, wrk sets a timer for every request.
     delay = function() return pause end
   end
-  local body, headers = nil, {}
+  local body, headers, with_owner = nil, {}, args[5]
   if method == "POST" then
     headers["Content-Type"] = "application/json"
     body = '{"title":"Ten days along the coast","destination":"Lisbon"}'
@@ -24,9 +25,13 @@ function init(args)
     end
   end
   for line in io.lines(tokens) do
-    local token, tag = string.match(line, "^([^\t]+)\t?(.*)$")
+    local token, second = string.match(line, "^([^\t]+)\t?(.*)$")
     headers["Authorization"] = "Bearer " .. token
-    headers["If-None-Match"] = tag ~= "" and tag or nil
+    if with_owner then
+      body = string.gsub(with_owner, "OWNER", second)
+    else
+      headers["If-None-Match"] = second ~= "" and second or nil
+    end
     add()
   end
   -- The threads start at different positions of the list.

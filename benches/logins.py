@@ -12,15 +12,17 @@ LOGIN = {"identifier": "login", "password": "violet kettle over the harbour"}
 
 
 class Logins:
-    """Runs `clients` clients that log in repeatedly, for the duration of a `with` block."""
+    """Runs `clients` clients that log in repeatedly, for the duration of a `with` block. `log_in` gets the number of the
+    client, and returns the status of the response."""
 
-    def __init__(self, port, clients):
-        self.port, self.done, self.failed, self.stop = port, [], [], threading.Event()
-        self.threads = [threading.Thread(target=self.client) for _ in range(clients)]
+    def __init__(self, port, clients, log_in=None):
+        self.done, self.failed, self.stop = [], [], threading.Event()
+        self.log_in = log_in or (lambda _: exchange(port, "POST", "/api/v1/auth/login", LOGIN)[0])
+        self.threads = [threading.Thread(target=self.client, args=(number,)) for number in range(clients)]
 
-    def client(self):
+    def client(self, number):
         while not self.stop.is_set():
-            status, _ = exchange(self.port, "POST", "/api/v1/auth/login", LOGIN)
+            status = self.log_in(number)
             if status == 200:
                 self.done.append(time.perf_counter())
             elif status == 503:

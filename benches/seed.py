@@ -16,14 +16,14 @@ def stops():
                        for day, name, latitude, longitude in PLACES], ensure_ascii=False, separators=(",", ":"))
 
 
-def seed(database, users):
+def seed(database, users, template="cheap"):
     """Inserts users with 20 trips each, in the order of a growing table: all users' first trips, then all
-    second trips. The trips of every other user have stops."""
+    second trips. The trips of every other user have stops. All users have the password of the user `template`."""
     link = sqlite3.connect(database)
     link.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY;")
     ids = [uuid.UUID(int=(CREATED_AT + number << 80) | 0x7 << 76 | 0x2 << 62 | number * 2654435761 % 2**61).bytes
            for number in range(users)]
-    hashed, = link.execute("SELECT password_hash FROM users WHERE username = 'cheap'").fetchone()
+    hashed, = link.execute("SELECT password_hash FROM users WHERE username = ?", (template,)).fetchone()
     link.executemany("INSERT INTO users (id, email_verified, username, username_key, password_hash, created_at,"
                      " updated_at) VALUES (?, 0, ?, ?, ?, ?, ?)",
                      ((user, f"user{number:05}", f"user{number:05}", hashed, CREATED_AT, CREATED_AT)
@@ -40,6 +40,29 @@ def seed(database, users):
     link.executemany("INSERT INTO trips (owner_id, created_at, id, title, destination, start_date, end_date,"
                      " time_zone, notes, status, version, change_seq, updated_at, stops, start_key, title_key, search)"
                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)", trips)
+    link.commit()
+    link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    link.close()
+
+
+def multiply(database, table, copies):
+    """Replaces the only row of a table of any system by copies. Each element of `copies` maps the names of columns to
+    values that differ from the row."""
+    link = sqlite3.connect(database)
+    link.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY;")
+    cursor = link.execute(f"SELECT * FROM {table}")
+    columns = [column[0] for column in cursor.description]
+    (row,) = cursor.fetchall()
+    # Creating the indexes afterwards is faster than inserting into them in random order.
+    indexes = link.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
+                           (table,)).fetchall()
+    for name, _ in indexes:
+        link.execute(f"DROP INDEX {name}")
+    link.execute(f"DELETE FROM {table}")
+    link.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+                     (tuple(map(copy.get, columns, row)) for copy in copies))
+    for _, sql in indexes:
+        link.execute(sql)
     link.commit()
     link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     link.close()

@@ -79,7 +79,35 @@ def created_at(number):
     return FIRST_DAY + datetime.timedelta(days=number)
 
 
-class Tripgate:
+class System:
+    """What most systems have in common."""
+
+    def preparing(self):
+        """Starts the server that issues tokens, which are valid for longer than all measurements take."""
+        return self.start()
+
+    def token(self, grant):
+        return grant["access_token"]
+
+    def owner(self, _):
+        # The token is sufficient.
+        return ""
+
+    def body(self, _):
+        return TRIP
+
+    def items(self, page):
+        return page["items"]
+
+    def sync_each_commit(self, _):
+        """Makes a running server sync each COMMIT to the disk, if it does not do this from its start."""
+
+    def pragmas(self, server):
+        """Returns the values of PRAGMA that a running server uses for writes, or None if it can't be asked."""
+        return expect(200, call(server.port, "GET", "/pragmas"))
+
+
+class Tripgate(System):
     name = "Tripgate"
     list_path = create_path = "/api/v1/trips"
     created_status, refused_status = 201, 401
@@ -111,28 +139,11 @@ class Tripgate:
         seed(self.directory / "tripgate.db", users, template="template")
 
     def preparing(self):
-        """Starts the server that issues tokens, which are valid for longer than all measurements take."""
         return self.start(ACCESS_TTL_SECS=86_400)
 
     def log_in(self, port, number, password=PASSWORD):
         body = {"identifier": f"user{self.ids[number]:05}", "password": password}
         return call(port, "POST", "/api/v1/auth/login", body)
-
-    def token(self, grant):
-        return grant["access_token"]
-
-    def owner(self, _):
-        # The token is sufficient.
-        return ""
-
-    def body(self, _):
-        return TRIP
-
-    def items(self, page):
-        return page["items"]
-
-    def sync_each_commit(self, server):
-        pass
 
     def pragmas(self, server):
         # Each connection has its own value of `synchronous`, and no request reads it: the calls of fsync are counted.
@@ -143,7 +154,7 @@ class Tripgate:
         return f"journal_mode {mode} (in the file), synchronous FULL (set in src/db/connection_options.rs)"
 
 
-class PocketBase:
+class PocketBase(System):
     name = "PocketBase"
     list_path = "/api/collections/trips/records?perPage=20&skipTotal=1&sort=-created"
     create_path = "/api/collections/trips/records"
@@ -168,8 +179,6 @@ class PocketBase:
         port = free_port()
         command = self.command("serve", f"--http=127.0.0.1:{port}", default=default)
         return Process(command, port, "/api/health", {}, self.directory)
-
-    preparing = start
 
     def prepare(self, users):
         # Without a superuser, the server opens a browser.
@@ -206,21 +215,15 @@ class PocketBase:
     def body(self, owner):
         return TRIP | {"owner": owner}
 
-    def items(self, page):
-        return page["items"]
-
     def sync_each_commit(self, server):
         expect(204, call(server.port, "POST", "/pragmas"))
-
-    def pragmas(self, server):
-        return expect(200, call(server.port, "GET", "/pragmas"))
 
     def durability(self):
         return ("journal_mode WAL, synchronous FULL (asked on the connection of all writes, before and after each"
                 " measurement; its default is NORMAL, which does not sync each COMMIT)")
 
 
-class FastApiUsers:
+class FastApiUsers(System):
     name = "fastapi-users"
     list_path, create_path = "/trips?limit=20", "/trips"
     created_status, refused_status = 201, 400
@@ -242,8 +245,6 @@ class FastApiUsers:
         command = [self.programs / "uvicorn", "app:app", "--app-dir", HERE / "compare_fastapi", "--port", str(port),
                    "--workers", str(CORES)]
         return Process(command, port, "/health", self.environment, self.directory)
-
-    preparing = start
 
     def prepare(self, users):
         subprocess.run([self.programs / "python", HERE / "compare_fastapi" / "app.py"], check=True,
@@ -267,24 +268,8 @@ class FastApiUsers:
         body = {"username": f"user{number:05}@example.org", "password": password}
         return call(port, "POST", "/auth/jwt/login", body, form=True)
 
-    def token(self, grant):
-        return grant["access_token"]
-
-    def owner(self, _):
-        # The token is sufficient.
-        return ""
-
-    def body(self, _):
-        return TRIP
-
     def items(self, page):
         return page
-
-    def sync_each_commit(self, server):
-        pass
-
-    def pragmas(self, server):
-        return expect(200, call(server.port, "GET", "/pragmas"))
 
     def durability(self):
         return "journal_mode WAL, synchronous FULL (asked on a connection, before and after each measurement)"

@@ -55,10 +55,8 @@ impl Attempt {
     /// Returns the failure of the attempt, or `None` if the throttle is off. Pass the failure to
     /// [`Throttle::count_failure`], and drop the attempt after that.
     pub fn failure(&self) -> Option<Failure> {
-        let mut places = self.places.clone();
-        // Sort the places by id: concurrent transactions lock the rows in the same order and cannot deadlock.
-        places.sort_by_key(|place| place.id);
-        self.throttle.is_on.then(|| Failure { places, at: self.throttle.clock.shared_now() })
+        let at = self.throttle.clock.shared_now();
+        self.throttle.is_on.then(|| Failure { places: self.places.clone(), at })
     }
 
     /// Resets the first bucket if it has counted failures.

@@ -286,8 +286,7 @@ impl Throttle {
     /// [`ThrottleError`]: the failure was not counted. The response must not reveal that the password or code
     /// was wrong. [`ThrottleError::Blocked`] if concurrent attempts have used up the free failures.
     pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, ThrottleError> {
-        store::lock(tx, &failure.places, failure.at).await?;
-        self.allowed(&failure.places, &store::states(tx, &ids(&failure.places)).await?)?;
+        self.lock(tx, &failure.places, failure.at).await?;
         Ok(store::count_failure(tx, &failure.places, failure.at).await?)
     }
 
@@ -297,14 +296,21 @@ impl Throttle {
     ///
     /// [`ThrottleError::Blocked`] if a place is blocked.
     async fn reset(&self, tx: &Tx, places: &[Place]) -> Result<(), ThrottleError> {
-        let ids = ids(places);
-        store::lock_existing(tx, &ids).await?;
-        // Read again: another server can have inserted a row while this transaction waited for a lock.
-        self.allowed(places, &store::states(tx, &ids).await?)?;
-        match ids.first() {
-            Some(id) => Ok(store::reset(tx, *id).await?),
+        self.lock(tx, places, self.clock.shared_now()).await?;
+        match places.first() {
+            Some(place) => Ok(store::reset(tx, place.id).await?),
             None => Ok(()),
         }
+    }
+
+    /// Locks the places until the end of the transaction, so that no other server changes them.
+    ///
+    /// # Errors
+    ///
+    /// [`ThrottleError::Blocked`] if a place is blocked.
+    async fn lock(&self, tx: &Tx, places: &[Place], now: DateTime<Utc>) -> Result<(), ThrottleError> {
+        store::lock(tx, places, now).await?;
+        self.allowed(places, &store::states(tx, &ids(places)).await?).map(drop)
     }
 
     /// Returns how many failures each place has counted.

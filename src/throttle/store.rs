@@ -17,29 +17,22 @@ pub(super) async fn states(tx: &Tx, ids: &[i64]) -> Result<Vec<State>, StoreErro
     Ok(rows.iter().map(State::from).collect())
 }
 
-/// Locks the rows of these places, which are in the order of their ids, until the end of the transaction.
-/// Creates the rows that are missing: a row that does not exist can't be locked.
+/// Locks the rows of these places until the end of the transaction. Creates the rows that are missing: a row
+/// that does not exist can't be locked.
 pub(super) async fn lock(tx: &Tx, places: &[Place], now: DateTime<Utc>) -> Result<(), StoreError> {
     // On SQLite, the transactions that write run one after another.
     if tx.get_database_backend() == DbBackend::Sqlite {
         return Ok(());
     }
+    let mut places: Vec<&Place> = places.iter().collect();
+    // Concurrent transactions lock the rows in the same order and cannot deadlock.
+    places.sort_by_key(|place| place.id);
     for place in places {
         let unchanged =
             OnConflict::column(Column::Id).value(Column::Kind, Expr::col((Entity, Column::Kind))).to_owned();
         let expires_at = (now + longest_block()).timestamp_millis();
         tx.execute(new_row(place, 0, expires_at).on_conflict(unchanged)).await?;
     }
-    Ok(())
-}
-
-/// Locks those of these rows that exist, until the end of the transaction.
-pub(super) async fn lock_existing(tx: &Tx, ids: &[i64]) -> Result<(), StoreError> {
-    if tx.get_database_backend() == DbBackend::Sqlite {
-        return Ok(());
-    }
-    let rows = Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(ids.iter().copied()));
-    let _locked: Vec<i64> = rows.order_by_asc(Column::Id).lock_exclusive().into_tuple().all(tx).await?;
     Ok(())
 }
 

@@ -3,12 +3,11 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{WRONG, fail, login, refused, start};
+use super::{HOME, WRONG, fail, login, refused, start};
 use crate::harness::{Client, PASSWORD, ReceivedMail, TestApp, rows};
 
 const ADA: &str = "ada@example.org";
 const SUBJECT: &str = "Many failed logins to your account";
-const HOME: &str = "203.0.113.1";
 
 /// Sends 100 logins with a wrong password: 10 from each of 10 addresses, to the servers in turn.
 async fn attack(apps: &[&TestApp], name: &str, network: &str) {

@@ -7,11 +7,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tripgate::housekeeping;
 
-use super::{WRONG, fail, login, refused, start, succeed};
+use super::{HOME, WRONG, fail, login, refused, start, succeed};
 use crate::harness::rows;
 use crate::harness::{PASSWORD, TestApp};
 
-const HOME: &str = "203.0.113.1";
 const ELSEWHERE: &str = "198.51.100.1";
 
 #[tokio::test]

@@ -14,10 +14,9 @@ use serde_json::{Value, json};
 
 use tripgate::throttle::{Attempt, ThrottleError, limits};
 
-use super::{WRONG, fail, login, refused, start};
+use super::{HOME, WRONG, fail, login, refused, start};
 use crate::harness::{Client, PASSWORD, TestApp, rounds};
 
-const HOME: &str = "203.0.113.9";
 const ADDRESSES: usize = 200;
 const ATTACKERS: usize = 16;
 /// After this number of attempts, the clock advances and ends the delays, so that passwords are compared

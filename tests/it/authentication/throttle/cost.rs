@@ -73,7 +73,7 @@ async fn a_login_writes_throttle_buckets_only_if_a_login_failed_and_reads_none_w
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);
     }
     // A failure is counted three times: by account and address, by address, and by account. The next success
-    // resets the first counter. Both lock the counters first.
+    // resets the first counter. Both first check again whether a counter is blocked.
     assert_eq!(server.log_in(WRONG, 401).await, ["INSERT", "INSERT", "INSERT", "SELECT", "SELECT", "UPDATE"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["DELETE", "SELECT", "SELECT", "SELECT"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT", "SELECT"]);

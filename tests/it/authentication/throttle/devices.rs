@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{WRONG, fail, login, refused, start};
+use super::{HOME, WRONG, fail, login, refused, start};
 use crate::harness::rows;
 use crate::harness::{Call, PASSWORD, TestApp};
-
-const HOME: &str = "203.0.113.1";
 
 /// Returns the request of a login with a device token.
 fn device_login(app: &TestApp, name: &str, password: &str, token: &Value) -> Call {

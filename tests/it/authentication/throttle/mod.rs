@@ -16,6 +16,8 @@ use serde_json::json;
 use crate::harness::{Call, PASSWORD, Reply, TestApp};
 
 pub(crate) const WRONG: &str = "another harbour";
+/// The IP address of most clients in these tests.
+const HOME: &str = "203.0.113.1";
 
 /// Starts a server that trusts the test as a proxy.
 async fn start() -> TestApp {

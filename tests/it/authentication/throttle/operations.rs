@@ -3,12 +3,10 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{WRONG, fail, login, refused, start, succeed};
+use super::{HOME, WRONG, fail, login, refused, start, succeed};
 use crate::contract::authz;
 use crate::harness::process::{run, stderr, stdout};
 use crate::harness::{Call, PASSWORD, TestApp, email};
-
-const HOME: &str = "203.0.113.1";
 
 fn from_home(call: Call) -> Call {
     call.header("x-forwarded-for", HOME)

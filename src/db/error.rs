@@ -41,6 +41,18 @@ pub enum StoreError {
     Other(#[source] Arc<DbErr>),
 }
 
+/// The error of a module. An error of the database can be its cause.
+pub trait HasStoreError: From<StoreError> + Send + 'static {
+    /// Returns the database error that caused this error, if any.
+    fn store(&self) -> Option<&StoreError>;
+}
+
+impl HasStoreError for StoreError {
+    fn store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
 impl StoreError {
     /// Returns the error for a conditional update whose row has changed since the same transaction read it.
     pub fn conflict() -> Self {

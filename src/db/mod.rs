@@ -64,7 +64,7 @@ pub use copy::{
     find_foreign_table, has_no_tables, has_rows, mark_copy,
 };
 pub use deadline::within_one_deadline;
-pub use error::StoreError;
+pub use error::{HasStoreError, StoreError};
 pub use full_disk::is_storage_full;
 pub use in_lists::{pad_to_power_of_two, power_of_two_chunks};
 pub use index_hint::{with_index, with_indexes};
@@ -94,23 +94,11 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer a caller waits for a COMMIT that has begun, before its call fails with
 /// [`StoreError::OutcomeUnknown`].
 const COMMIT_GRACE: Duration = Duration::from_millis(500);
-/// How long a statement waits for a lock before it fails with [`StoreError::Conflict`]. Less than
-/// [`DATABASE_TIMEOUT`], so that a write fails with this error and not with [`StoreError::Unavailable`].
+/// How long a statement waits for a lock before it fails with [`StoreError::Conflict`]. A write that waits for
+/// two locks, one after the other, still fails with this error and not at [`DATABASE_TIMEOUT`].
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of times that a function runs, if each run ends in a conflict.
 const ATTEMPTS: u32 = 6;
-
-/// The error of a module. An error of the database can be its cause.
-pub trait HasStoreError: From<StoreError> + Send + 'static {
-    /// Returns the database error that caused this error, if any.
-    fn store(&self) -> Option<&StoreError>;
-}
-
-impl HasStoreError for StoreError {
-    fn store(&self) -> Option<&StoreError> {
-        Some(self)
-    }
-}
 
 /// A database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -127,6 +115,11 @@ enum Backend {
 }
 
 impl Db {
+    /// Returns whether other servers can use the database at the same time. On SQLite, they can't.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Server { .. })
+    }
+
     /// Returns a handle to the same database that uses the connections for searches. A statement on such a
     /// connection fails with [`StoreError::TimedOut`] after a deadline.
     #[must_use]

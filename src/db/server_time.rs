@@ -8,11 +8,6 @@ use super::{Backend, Db, StoreError, Tx};
 use crate::clock::from_millis;
 
 impl Db {
-    /// Returns whether other servers can use the database at the same time. On SQLite, they can't.
-    pub fn is_shared(&self) -> bool {
-        matches!(self.backend, Backend::Server { .. })
-    }
-
     /// Returns the time of the database server's clock, or `None` for SQLite, which uses the clock of this
     /// machine.
     ///

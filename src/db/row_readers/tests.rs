@@ -6,6 +6,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use futures_util::future::join_all;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbBackend, Value};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::*;
@@ -68,6 +69,19 @@ async fn until_busy(readers: &RowReaders) {
     }
 }
 
+/// Returns two threads, and a statement that runs on one of them for two seconds and then fails.
+async fn with_a_long_statement(
+    written: &Written,
+) -> (Arc<RowReaders>, JoinHandle<Result<SqliteRows, DbErr>>) {
+    let readers = Arc::new(written.readers(2, Duration::from_secs(2)));
+    let long = tokio::spawn({
+        let readers = Arc::clone(&readers);
+        async move { readers.query(endless()).await }
+    });
+    until_busy(&readers).await;
+    (readers, long)
+}
+
 fn store_error<T: std::fmt::Debug>(result: Result<T, DbErr>) -> StoreError {
     result.unwrap_err().into()
 }
@@ -100,12 +114,7 @@ async fn a_statement_that_begins_after_a_commit_sees_it() {
 #[tokio::test]
 async fn a_short_statement_does_not_wait_until_a_long_one_has_ended() {
     let written = Written::new();
-    let readers = Arc::new(written.readers(2, Duration::from_secs(2)));
-    let long = tokio::spawn({
-        let readers = Arc::clone(&readers);
-        async move { readers.query(endless()).await }
-    });
-    until_busy(&readers).await;
+    let (readers, long) = with_a_long_statement(&written).await;
     assert_eq!(count(&readers).await.unwrap(), 1);
     assert!(!long.is_finished());
     assert!(long.await.unwrap().is_err());
@@ -114,12 +123,7 @@ async fn a_short_statement_does_not_wait_until_a_long_one_has_ended() {
 #[tokio::test]
 async fn statements_start_at_once_while_another_statement_is_slow() {
     let written = Written::new();
-    let readers = Arc::new(written.readers(2, Duration::from_secs(2)));
-    let long = tokio::spawn({
-        let readers = Arc::clone(&readers);
-        async move { readers.query(endless()).await }
-    });
-    until_busy(&readers).await;
+    let (readers, long) = with_a_long_statement(&written).await;
     tokio::time::sleep(QUICK * 3).await;
     let mut shortest = Duration::MAX;
     for _ in 0..20 {

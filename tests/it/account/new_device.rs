@@ -126,7 +126,7 @@ async fn a_device_token_also_marks_the_device_as_known_in_a_login_with_a_second_
 }
 
 #[tokio::test]
-async fn the_link_in_a_device_report_ends_one_session_and_opening_the_link_does_not_use_it_up() {
+async fn the_link_in_a_device_report_works_once_and_opening_it_does_not_use_it_up() {
     // S-46
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -69,8 +69,8 @@ fn owned(keys: &BTreeMap<String, String>) -> OwnerColumns {
     keys.clone().into_iter().filter(|(table, column)| is_owner(table, column)).collect()
 }
 
-/// Number of times that the background jobs run. Two are enough if all of them succeed. On a machine that is
-/// busy, the server can skip one of them.
+/// Number of times that the background jobs run. Twice is enough if each run succeeds. On a busy machine, a run
+/// can fail.
 const SWEEPS: usize = 5;
 
 /// Uses every feature, and runs the background jobs after all data has expired.

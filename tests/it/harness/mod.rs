@@ -154,6 +154,13 @@ impl TestApp {
         self
     }
 
+    /// Makes the server, and the other servers of the [group], read what other processes have revoked.
+    pub(crate) async fn poll(&self) {
+        for server in iter::once(&self.running).chain(&self.others) {
+            assert!(server.app.tokens.poll().await);
+        }
+    }
+
     async fn start_in(environment: Arc<Environment>, clock: Clock) -> Self {
         let settings = environment.settings.clone();
         Self::start_with(&settings, environment, clock).await

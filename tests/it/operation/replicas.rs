@@ -30,7 +30,7 @@ async fn code(app: &TestApp) -> String {
 #[tokio::test]
 async fn a_server_has_a_row_without_its_secret_until_it_stops() {
     // S-111
-    let app = TestApp::start().await;
+    let app = TestApp::start().await.single().await;
     let replica = app.replica().await;
     let servers = rows::replicas(&app).await;
     if is_on_sqlite(&app) {
@@ -89,7 +89,7 @@ async fn servers_with_default_public_urls_are_ready_although_the_urls_differ() {
 
 #[tokio::test]
 async fn a_killed_server_counts_for_30_seconds_and_its_row_is_deleted_after_5_minutes() {
-    let app = TestApp::start().await;
+    let app = TestApp::start().await.single().await;
     if is_on_sqlite(&app) {
         return;
     }
@@ -117,7 +117,7 @@ async fn a_killed_server_counts_for_30_seconds_and_its_row_is_deleted_after_5_mi
 
 #[tokio::test]
 async fn a_server_whose_row_was_deleted_writes_it_again() {
-    let app = TestApp::start().await;
+    let app = TestApp::start().await.single().await;
     if is_on_sqlite(&app) {
         return;
     }

@@ -59,7 +59,7 @@ fn refused(app: &TestApp, args: &[&str]) -> String {
 /// from the database.
 async fn settle(app: &TestApp) {
     app.clock.advance(Clock::system().now() - app.clock.now());
-    assert!(app.services().tokens.poll().await);
+    app.poll().await;
 }
 
 /// Returns the types of the events that the user sees, the newest first.

@@ -3,9 +3,9 @@
 
     .ci/check_coverage.py LOG [DOCUMENT]          (default: openapi/openapi.json)
 
-LOG is the file that TRIPGATE_TEST_SEEN names: the tests on all databases write to it what they observe. The
-exit status is 1 if an operation, status, response header, parameter, schema, schema field or enum value of
-the document is not in LOG.
+LOG is the file that TRIPGATE_TEST_SEEN names. The tests on all databases write what they observe to this
+file. The exit status is 1 if an operation, status, response header, parameter, schema, schema field or enum
+value of the document is not in LOG.
 """
 
 import json

@@ -42,8 +42,8 @@ need_program() {
     printf '%s\n' "$program"
 }
 
-# Prints a folder in memory if it has 2 GiB of free space, else one on the disk. On a disk, the migrations of a
-# database take MariaDB seconds, because it syncs the files of each table.
+# Prints a folder in memory if it has 2 GiB of free space, else one on the disk. On a disk, MariaDB needs seconds for
+# the migrations of a database, because it syncs the files of each table.
 folder_for_data() {
     local free
     free=$(df --output=avail --block-size=1M /dev/shm 2>/dev/null | tail -n 1)

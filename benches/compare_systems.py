@@ -1,7 +1,8 @@
 """The systems that benches/compare measures: how each is started, filled and called.
 
 Each system has users with 20 trips each, and all users have the same password. PASSWORD is hashed with bcrypt at cost
-12. A system starts as it is measured, or with `default=True` without what only the measurement needs.
+12. A system starts with the settings of the measurement. With `default=True`, it starts without the settings that
+only the measurement needs.
 """
 
 import datetime
@@ -90,7 +91,7 @@ class System:
         return grant["access_token"]
 
     def owner(self, _):
-        # The token is sufficient.
+        # The token already identifies the owner.
         return ""
 
     def body(self, _):
@@ -146,7 +147,8 @@ class Tripgate(System):
         return call(port, "POST", "/api/v1/auth/login", body)
 
     def pragmas(self, server):
-        # Each connection has its own value of `synchronous`, and no request reads it: the calls of fsync are counted.
+        # Each connection has its own value of `synchronous`, and no request returns this value. The calls of fsync
+        # are counted instead.
         return None
 
     def durability(self):

@@ -7,7 +7,7 @@ from report import note, row
 TRIPS = "/api/v1/trips"
 # The default of the server.
 DEFAULT_BYTES = 32 * 1024 * 1024
-# No page has space in this cache: each takes more than a tenth of it.
+# This cache stores no page, because each page takes more than a tenth of the cache.
 TOO_SMALL_BYTES = 40_000
 
 

@@ -3,11 +3,11 @@
 
     .ci/with_database.sh postgres -- benches/replicas.py BINARY [--replicas 100] [--seconds 15]
 
-It starts one server, records every message that the server sends to its database while it is idle, ends a session
-and rejects a login, and stops it. It then repeats the recorded statements, with their prepared statements and the
-types of their values, on the connections of many replicas: the polls every 300 ms, and the transaction that counts
-a failed login without a pause. The replicas themselves are not run; the database is real. The script runs on the
-machine of the database, so it slows the database down.
+The script starts one server, and records every statement that the server sends to its database while the server
+is idle, ends a session and rejects a login. Then the script stops the server, and repeats the recorded statements on
+the connections of many replicas, with the same prepared statements and types of values: the polls every 300 ms, and
+the transaction that counts a failed login, without pauses. No replica runs, but the database is real. The script runs
+on the machine of the database, so the script slows the database down.
 
 Prints a table in Markdown. Requires Python 3.9, and PostgreSQL on this machine, because it reads the CPU time of
 the processes of PostgreSQL.
@@ -36,7 +36,7 @@ NAME = "tripgate_replicas_benchmark"
 PASSWORD = "a quiet harbour at dusk"
 # `POLL_EVERY` of src/housekeeping.rs, and the constants of src/tokens/revocations.rs.
 POLL_EVERY, OVERLAP, PAGE, FULL_POLL_EVERY = 0.3, 20, 10_000, 20
-# `MAX_AGE` of src/tokens/freshness.rs: a request polls itself if the last poll is older.
+# `MAX_AGE` of src/tokens/freshness.rs: if the last poll is older, a request starts a poll.
 MAX_AGE = 0.9
 IDLE_SECONDS = 20
 # The number of requests of each kind.
@@ -88,8 +88,8 @@ class Recording:
             self.failure = self.during(proxy, lambda: call("login", 401, **login))
 
     def use_operations(self, port, proxy, postmaster):
-        """Yields the statements and the CPU time of PostgreSQL of one request of each kind, without those of an idle
-        server."""
+        """Yields the number of statements and the CPU time of PostgreSQL for one request of each kind, after
+        subtracting those of an idle server."""
         def call(method, path, status, body=None, **headers):
             answer, content = exchange(port, method, f"/api/v1/{path}", body, headers)
             assert answer == status, f"{path}: {answer} {content}"
@@ -136,7 +136,7 @@ class Recording:
         return proxy.recorded[began:]
 
     def poll(self):
-        """Returns the statements of a poll, each with the number of connections that they use."""
+        """Returns the statements of a poll, and the number of connections that these statements use."""
         often = Counter(statement.sql for _, _, statement in self.idle)
         polls = IDLE_SECONDS / POLL_EVERY
         texts = {sql for sql, count in often.items() if count > polls / 2}
@@ -151,8 +151,8 @@ class Recording:
         return found[0]
 
     def counting(self):
-        """Returns the statement that reads the counters of a login, and those that count a failure: for each
-        counter, an upsert and what follows it."""
+        """Returns the statement that reads the counters of a login, and the statements that count a failure: for
+        each counter, an upsert and the statements after the upsert."""
         of_throttle = [statement for _, _, statement in self.failure if "throttle_buckets" in statement.sql]
         reads = [statement for statement in of_throttle if statement.sql.startswith("SELECT")]
         groups = []
@@ -278,7 +278,7 @@ async def measure_polls(url, recording, options, rate):
     for _ in range(options.replicas):
         connections = [await Connection.open(url) for _ in range(used)]
         replicas.append(Replica(statements, connections, feed))
-    # Before the measurement, the rows of the last 20 seconds accumulate, which each poll reads.
+    # Each poll reads the rows of the last 20 seconds. Let these rows accumulate before the measurement.
     warm_up = OVERLAP + 2 if rate else 2
     postmaster = await postmaster_of(writer)
     began = time.perf_counter()
@@ -310,8 +310,8 @@ async def measure_polls(url, recording, options, rate):
 
 
 async def measure_throttle(url, recording, options, what):
-    """Measures failed logins: `account` counts all of them for one account, each from another address, `all` for one
-    account and one address, `none` for different accounts and addresses."""
+    """Measures failed logins: for one account from one address (`all`), for one account from different addresses
+    (`account`), or for different accounts and addresses (`none`). `blocked` measures logins of a blocked account."""
     read, groups = recording.counting()
     connections = [await Connection.open(url) for _ in range(options.replicas)]
     postmaster = await postmaster_of(connections[0])

@@ -58,7 +58,7 @@ impl RequestInfo {
 /// An event of the audit log. Each log line contains the name of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// An account was created, with a first session unless the address must be confirmed before.
+    /// An account was created, with a first session unless the address must be confirmed first.
     SignedUp,
     /// A session was started.
     LoggedIn,

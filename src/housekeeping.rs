@@ -32,7 +32,7 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// How often to load the highest bcrypt cost of the stored password hashes, because another replica can store
 /// a hash with a higher cost.
 const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
-/// The duration of a lease. If a replica crashes, the other replicas can't run its job for up to this time.
+/// The duration of a lease. If a replica crashes, the other replicas can't run its jobs for up to this time.
 const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
 /// How often to count the mails of the outbox for the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -66,8 +66,8 @@ pub async fn run(app: App) {
     );
 }
 
-/// Stores pending token usage and events when the server stops. Records that the server stopped gracefully, and
-/// deletes its row from the table of servers.
+/// Stores pending token usage and events when the server stops. Records that the server stopped gracefully,
+/// and deletes the row of this server from the table of servers.
 pub async fn finish(app: &App) {
     flush_token_usage(app.clone()).await;
     flush_events(app.clone()).await;
@@ -148,9 +148,9 @@ async fn flush_events(app: App) {
     }
 }
 
-/// Deletes expired sessions, revocations, codes, invites, passkey challenges, throttle buckets and personal
-/// access tokens, old events, mails and records of administrative commands, and the rows of servers that no
-/// longer run, if the clock is steady and this replica holds the lease.
+/// If the clock is steady and this replica holds the lease, deletes old data: expired sessions, revocations,
+/// codes, invites, passkey challenges, throttle buckets and personal access tokens, old events, mails and
+/// records of administrative commands, and the rows of servers that no longer run.
 pub async fn sweep(app: App) {
     if !is_steady(&app).await {
         return;
@@ -215,8 +215,8 @@ async fn has_lease(app: &App, lease: &'static str) -> bool {
     })
 }
 
-/// Deletes expired idempotency keys, tombstones and recorded operations, and returns free space to the file
-/// system, if the clock is steady and this replica holds the lease.
+/// If the clock is steady and this replica holds the lease, deletes expired idempotency keys, tombstones and
+/// ids of sync operations, and returns free space to the file system.
 pub async fn sweep_sync(app: App) {
     if !is_steady(&app).await || !has_lease(&app, SYNC_LEASE).await {
         return;

@@ -21,7 +21,7 @@
 //! | 1 | [`strict_json`], [`calendar_date`], [`plain_text`] | JSON parsing, dates as text, characters of users' texts |
 //! | 1 | [`mod@error_chain`], [`repeated_warnings`] | error chains in logs, the limit of repeated warnings |
 //! | 1 | [`metrics`], [`traces`] | the metrics and the traces of the process |
-//! | 1 | [`thread_priority`], [`uniform_time`] | the priority of threads, response times that reveal nothing |
+//! | 1 | [`thread_priority`], [`uniform_time`] | the priority of threads, uniform response times |
 //! | 0 | [`listener`] | accepts connections, enforces limits and timeouts; imports no other module |
 //!
 //! # Domain modules

@@ -1,8 +1,8 @@
 //! A strict JSON parser (RFC 8259, I-JSON of RFC 7493).
 //!
-//! It rejects input that different parsers interpret differently: duplicate fields, NUL characters, lone
-//! surrogates, numbers beyond the range of a double, and more than 128 levels of nesting. It also limits the
-//! number of values, because a parsed value can take fifty times the memory of its text.
+//! The parser rejects input that different parsers interpret differently: duplicate fields, NUL characters,
+//! lone surrogates, numbers beyond the range of a double, and more than 128 levels of nesting. It also limits
+//! the number of values, because a parsed value can take fifty times the memory of its text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_parsed_item_by_item_with_a_limit_for_each_item_and_the_same_strictness() {
+    fn a_list_is_parsed_item_by_item_as_strictly_as_other_json_and_with_a_limit_for_each_item() {
         // A-5
         let (items, rest) = list(r#" {"a":[1,2],"list":[[1,2,3],{},[4]],"b":true}"#);
         assert_eq!(items, [serde_json::json!([1, 2, 3]), serde_json::json!({}), serde_json::json!([4])]);

@@ -1,4 +1,5 @@
-//! Lowers the priority of threads that do long work, so that they do not delay short requests, even on one core.
+//! Lowers the priority of threads that do long work, so that short requests are not delayed, even on one
+//! core.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};

@@ -1,11 +1,12 @@
 //! Makes response times independent of whether an account exists.
 //!
-//! The response is sent after the next multiple of `TICK` since the request began, with a random delay of at most
-//! one tick. A request for an email takes less than one tick, whether or not the account exists. A failed login
-//! takes longer because of bcrypt, but its duration depends on the account by less than 0.1 ms: decoding the row
-//! of an account takes longer than finding none. The random delay hides the small differences that remain, for
-//! example because a processor core that was busy until recently wakes up faster from the delay. An average over
-//! many thousand responses would still show a difference; the throttle limits the number of responses.
+//! The response is sent after the next multiple of `TICK` since the request began, with a random delay of at
+//! most one tick. A request for a mail takes less than one tick, whether or not the account exists. A failed
+//! login takes longer because of bcrypt, but whether the account exists changes the duration by less than
+//! 0.1 ms, the time for decoding the row of the account. The random delay hides the small differences that
+//! remain, for example because a processor core that was busy until recently wakes up faster from the delay.
+//! An average over many thousand responses would still show a difference; the throttle limits the number of
+//! responses.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::secrets::random_bytes;
 
-/// The time between two ticks. A request for an email takes about 1 ms on SQLite and 4 ms on a database server.
+/// The time between two ticks. A request for a mail takes about 1 ms on SQLite and 4 ms on a database server.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Awaits `work`, and returns its result at a random time within the tick after the next multiple of `TICK`.

@@ -1,4 +1,4 @@
-//! The number of mails that the server has sent on each day.
+//! The number of mails that the server has queued on each day.
 
 use sea_orm::entity::prelude::*;
 

@@ -91,7 +91,7 @@ impl MigrationTrait for Migration {
             if canonical.chars().count() > KEY_MAX {
                 tracing::warn!(
                     account = %first.id,
-                    "the email address of this account is too long: it cannot be used to log in"
+                    "the email address of this account is too long: the address cannot be used to log in"
                 );
                 continue;
             }
@@ -106,8 +106,8 @@ impl MigrationTrait for Migration {
         Ok(())
     }
 
-    // Changes nothing: most addresses have the same key in the previous form, and SQL can't compute the
-    // previous keys of the other addresses.
+    // Changes nothing. The key of most addresses is the same before and after this step. SQL can't compute
+    // the former keys of the other addresses.
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
         Ok(())
     }

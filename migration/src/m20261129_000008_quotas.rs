@@ -1,5 +1,5 @@
-//! Adds the amounts that each user has stored to the change counters, so that the server can check a quota
-//! without counting rows.
+//! Adds columns to the change counters for the amounts of data that each user has stored, so that the server
+//! can check a quota without counting rows.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -26,7 +26,8 @@ const COLUMNS: [&str; 7] = [
 /// The index that finds the sessions of a user that have been idle longest.
 const SESSIONS_INDEX: &str = "sessions_last_seen";
 
-// From now on, each transaction that changes the counted rows also updates these numbers.
+// Computes the numbers for the existing rows. After this step, each transaction that changes the counted rows
+// also updates the numbers.
 const FILL: [&str; 3] = [
     "UPDATE trip_counters SET
         trips = (SELECT COUNT(*) FROM trips WHERE trips.owner_id = trip_counters.owner_id),

@@ -1,5 +1,5 @@
-//! Adds a reference to idempotency keys. The server builds the response from the reference again, so it no
-//! longer stores the whole response.
+//! Adds the column `reference` to the idempotency keys. For a repeated request, the server builds the
+//! response again from the reference, so it no longer stores the whole response.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

@@ -1,5 +1,5 @@
-//! Adds the outbox of mails, and the numbers of mails to each mailbox and on each day. These numbers are
-//! limited.
+//! Adds the outbox of mails, and the counters by which the server limits the mails to each mailbox and on
+//! each day.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     CONSTRAINT outbox_state CHECK ((next_attempt_at IS NULL) <> (failed_at IS NULL))
 ) {clustered}";
 
-// The times of the mails that were sent to one mailbox within the last day. The table contains only a keyed
+// The times at which mails to one mailbox were queued within the last day. The table contains only a keyed
 // hash of the mailbox's address.
 const MAIL_BUDGETS: &str = "
 CREATE TABLE IF NOT EXISTS mail_budgets (
@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS mail_budgets (
     CONSTRAINT mail_budgets_age UNIQUE (newest_at, mailbox)
 ) {clustered}";
 
-// The number of mails that the server has sent on a day. `day` is the number of days since 1970-01-01 in UTC.
+// The number of mails that the server has queued on a day. `day` is the number of days since 1970-01-01 in
+// UTC.
 const MAIL_DAYS: &str = "
 CREATE TABLE IF NOT EXISTS mail_days (
     day {int} NOT NULL,

@@ -1,4 +1,4 @@
-//! Adds the administrative commands that operators have run.
+//! Adds the table of the administrative commands that operators have run.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

@@ -1,4 +1,4 @@
-//! Adds the servers that use the database.
+//! Adds the table of the servers that use the database.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

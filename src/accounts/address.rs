@@ -1,4 +1,4 @@
-//! Finds, confirms and changes the email address of an account.
+//! The email address of an account: confirms it, changes it, and finds the user who has an address.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ const CONFIRMED_CAPACITY: usize = 65_536;
 /// Caches which users have a confirmed address, and stores whether a login requires a confirmed address.
 #[derive(Clone)]
 pub(super) struct Confirmation {
-    /// The users whose address is confirmed, each with the time of the query that found this. The cache saves
-    /// a query for most requests.
+    /// The users whose address is confirmed, each with the monotonic time of the query that read the user.
+    /// The cache saves a query for most requests.
     confirmed: Arc<Cache<Uuid, Duration>>,
     is_first: bool,
 }
@@ -46,7 +46,7 @@ impl Accounts {
         self
     }
 
-    /// Returns true if the user must confirm the address before logging in by any method.
+    /// Returns true if the user can't log in by any method until the address is confirmed.
     pub fn must_confirm(&self, user: &User) -> bool {
         self.confirmation.is_first && user.email.is_some() && !user.email_verified
     }
@@ -100,7 +100,8 @@ pub async fn confirm_address(
 ///
 /// # Errors
 ///
-/// [`AccountsError::IdentifierTaken`], from the unique index of the database, or [`AccountsError::NoSuchUser`].
+/// [`AccountsError::IdentifierTaken`] if the unique index of the database rejects the address, or
+/// [`AccountsError::NoSuchUser`].
 pub async fn change_address(
     tx: &Tx,
     user: Uuid,

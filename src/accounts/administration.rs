@@ -71,8 +71,8 @@ pub async fn insert_all(tx: &Tx, users: &[HashedUser]) -> Result<(), StoreError>
     store::administration::insert_all(tx, users).await
 }
 
-/// Deletes an account with all data of its user, and revokes all access tokens. `until` is the time when the
-/// user's last access token expires. Deletes no row if a concurrent request has deleted the account.
+/// Deletes an account with all data of its user, and revokes all access tokens. `until` is a time by which
+/// the user's last access token has expired. Deletes no row if a concurrent request has deleted the account.
 ///
 /// # Errors
 ///

@@ -10,7 +10,8 @@ use email_address::{EmailAddress, Options};
 use identifiers::{canonical, domain_to_ascii, has_invisible};
 use regex::Regex;
 
-/// The maximum length of an address, in characters (RFC 5321 §4.5.3.1.3 allows 256 with its angle brackets).
+/// The maximum length of an address, in characters (RFC 5321 §4.5.3.1.3 allows 256, including the angle
+/// brackets around the address).
 pub const EMAIL_MAX: usize = 254;
 /// The minimum length of a username, in characters.
 pub const USERNAME_MIN: usize = 3;
@@ -87,7 +88,8 @@ fn is_forbidden(character: char) -> bool {
     character.is_control() || (character.is_whitespace() && character != ' ')
 }
 
-/// Returns whether a host is an IPv4 address: its last label is a number (URL Standard, "ends in a number").
+/// Returns whether a host is an IPv4 address. This is the case if its last label is a number (URL Standard,
+/// "ends in a number").
 fn is_ip_address(domain: &str) -> bool {
     let last = domain.rsplit('.').next().unwrap_or_default();
     let is_hexadecimal =
@@ -110,7 +112,7 @@ impl Username {
 impl FromStr for Username {
     type Err = InvalidIdentifier;
 
-    /// Accepts what [`USERNAME_PATTERN`] matches.
+    /// Accepts a text that matches [`USERNAME_PATTERN`] after the white space around it is removed.
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
         static REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(USERNAME_PATTERN).ok());
         let text = text.trim();
@@ -133,8 +135,8 @@ pub enum Identifier {
 
 impl Identifier {
     /// Parses the text that a client has sent. The text need not be a valid identifier. Returns `None` if the
-    /// text is longer than every identifier, because computing the canonical form of 256 KiB of text would
-    /// block a worker thread.
+    /// text is longer than any valid identifier, because computing the canonical form of 256 KiB of text
+    /// would block a worker thread.
     pub fn from_entered(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.len() > 4 * EMAIL_MAX {

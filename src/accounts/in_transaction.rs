@@ -91,7 +91,7 @@ pub async fn set_mfa_enabled(
 ///
 /// # Errors
 ///
-/// [`AccountsError::IdentifierTaken`], from the unique index of the database.
+/// [`AccountsError::IdentifierTaken`] if a unique index of the database rejects an identifier.
 pub async fn insert(tx: &Tx, user: &HashedUser) -> Result<(), AccountsError> {
     match store::insert(tx, user).await {
         Err(StoreError::UniqueViolation(_)) => Err(AccountsError::IdentifierTaken),

@@ -37,7 +37,7 @@ pub struct LoginAttempt<'a> {
 /// A user who has sent the correct password.
 pub(super) struct Accepted {
     user: User,
-    /// The stored hash and the password, if the hash does not have the configured cost.
+    /// The stored hash and the password, if the hash must be replaced ([`Verified::MatchNeedsRehash`]).
     outdated: Option<(String, Password)>,
 }
 
@@ -122,7 +122,7 @@ impl Accounts {
     }
 
     /// Returns the buckets that count the attempt. If the device token proves an earlier login to the
-    /// account, only the bucket of its device counts the attempt. Any other token has no effect.
+    /// account, only the bucket of the token's device counts the attempt. Any other token has no effect.
     async fn buckets(
         &self,
         login: &LoginAttempt<'_>,
@@ -165,8 +165,9 @@ impl Accounts {
         }
     }
 
-    /// Replaces the stored hash of the user if it does not have the configured cost. Call this only after
-    /// [`Attempt::succeeded`], because the time that it takes shows that the password is correct.
+    /// Replaces the stored hash of the user if it does not have the configured cost, or is from another
+    /// system. Call this function only after [`Attempt::succeeded`], because the duration of this function
+    /// reveals that the password is correct.
     pub(super) async fn with_current_hash(&self, accepted: Accepted) -> User {
         let Accepted { mut user, outdated } = accepted;
         if let Some((old, password)) = outdated
@@ -177,8 +178,8 @@ impl Accounts {
         user
     }
 
-    /// Hashes the password at the configured cost, stores the hash and returns it. If this fails, the login
-    /// still succeeds, and the next login tries again.
+    /// Hashes the password at the configured cost, stores the hash and returns it. Returns `None` if the hash
+    /// was not stored. The login still succeeds in this case, and the next login tries again.
     async fn rehash(&self, id: Uuid, old: String, password: Password) -> Option<String> {
         let new = self.passwords.hash(password).await.ok()?;
         let written: Result<bool, StoreError> = self

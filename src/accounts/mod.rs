@@ -96,9 +96,9 @@ pub struct User {
 /// A validated sign-up: at least one identifier, and a password that the policy accepts.
 #[derive(Debug, Clone)]
 pub struct NewUser {
-    /// Required without a username.
+    /// Required if there is no username.
     pub email: Option<Email>,
-    /// Required without an email address.
+    /// Required if there is no email address.
     pub username: Option<Username>,
     /// The plaintext password, not hashed yet.
     pub password: Password,
@@ -131,7 +131,7 @@ pub enum AccountsError {
     /// The password is correct, but the account requires a second factor, which this kind of request can't send.
     #[error("the account requires a second factor")]
     SecondFactorRequired,
-    /// A logged-in user has sent a wrong password of the account.
+    /// A logged-in user has sent a wrong password.
     #[error("wrong password of a logged-in user")]
     WrongPassword,
     /// The password is correct, but the address must be confirmed first.

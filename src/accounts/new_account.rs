@@ -9,11 +9,11 @@ use crate::throttle::CredentialTag;
 /// The identifiers and the profile of an account to create. The account has at least one identifier.
 #[derive(Debug, Clone)]
 pub struct NewAccount {
-    /// Required without a username.
+    /// Required if the account has no username.
     pub email: Option<Email>,
     /// Whether the ownership of the address is proven.
     pub email_verified: bool,
-    /// Required without an email address.
+    /// Required if the account has no email address.
     pub username: Option<Username>,
     /// 1 to [`super::DISPLAY_NAME_MAX`] characters.
     pub display_name: Option<String>,
@@ -33,7 +33,7 @@ pub struct HashedUser {
 }
 
 impl HashedUser {
-    /// Creates the user with a hash, or with [`super::NO_PASSWORD`].
+    /// Creates the user. `password_hash` is a bcrypt hash, or [`super::NO_PASSWORD`].
     pub fn new(id: Uuid, account: NewAccount, password_hash: String, now: DateTime<Utc>) -> Self {
         let NewAccount { email, email_verified, username, display_name, locale, created_at } = account;
         Self {

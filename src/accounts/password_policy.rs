@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn every_password_of_the_list_of_common_passwords_is_found() {
+    fn every_listed_common_password_is_found() {
         // S-5
         assert!(COMMON.lines().is_sorted());
         assert!(COMMON.lines().all(is_common));

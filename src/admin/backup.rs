@@ -77,7 +77,8 @@ pub async fn verify_backup(settings: &Settings, path: &Path) -> Result<Header, M
     Ok(backups_of(settings, Clock::system())?.unpack(path, Some(copy.path())).await?)
 }
 
-/// Replaces the database by a backup and begins a new feed epoch. Changes nothing unless every check succeeds.
+/// Replaces the database with a backup, and begins a new feed epoch. Changes nothing unless every check
+/// succeeds.
 ///
 /// # Errors
 ///
@@ -129,7 +130,8 @@ async fn restore_sqlite(
     let renewed = renew_epoch(settings, db).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
     if exists {
-        // Then the old database is one file, which one rename moves. If it is damaged, its log moves with it.
+        // After a checkpoint, the old database is one file, and one rename moves it. If the checkpoint fails,
+        // because the database is damaged, the log is moved with the file.
         db::checkpoint(&db::file_url(file)).await;
     }
     replace(file, copy.path(), replaced.as_deref()).map_err(|source| {
@@ -140,8 +142,8 @@ async fn restore_sqlite(
     Ok(Restored { header, renewed, replaced })
 }
 
-/// Moves the database `file` to `old`, and then the database `new` to `file`. If that fails, moves the
-/// database back from `old` to `file`.
+/// Moves the database `file` to `old`, and then the database `new` to `file`. If the second move fails, moves
+/// the database back from `old` to `file`.
 fn replace(file: &Path, new: &Path, old: Option<&Path>) -> io::Result<()> {
     File::open(new)?.sync_all()?;
     if let Some(old) = old {
@@ -159,8 +161,8 @@ fn replace(file: &Path, new: &Path, old: Option<&Path>) -> io::Result<()> {
     file.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
-/// Moves a SQLite database with its write-ahead log, whose changes would be lost without it. Moves both or
-/// neither.
+/// Moves a SQLite database together with its write-ahead log, because the log can contain changes that are
+/// not in the database file yet. Moves both files or neither.
 fn move_database(from: &Path, to: &Path) -> io::Result<()> {
     let (log, moved_log) = (with_suffix(from, "-wal"), with_suffix(to, "-wal"));
     let has_log = log.exists();
@@ -176,7 +178,8 @@ fn move_database(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the files of the old database back. The error names the place where they are if that fails.
+/// Moves the files of the old database back. If the move fails, the error names the current path of the
+/// files.
 fn move_back(from: &Path, to: &Path) -> io::Result<()> {
     move_database(from, to).map_err(|error| {
         let (from, to) = (from.display(), to.display());
@@ -229,7 +232,7 @@ fn remember(settings: &Settings, renewed: &Renewed) -> Result<(), StartError> {
 mod tests {
     use super::*;
 
-    /// Creates a database with a write-ahead log. Returns its path, and the path to which it is moved.
+    /// Creates a database with a write-ahead log. Returns its path, and the path to which it can be moved.
     fn database(dir: &Path) -> (PathBuf, PathBuf) {
         let file = dir.join("tripgate.db");
         fs::write(&file, "database").unwrap();

@@ -20,7 +20,8 @@ pub enum ManageClientsError {
     Clients(#[from] ClientsError),
 }
 
-/// Creates a client. `create` allows creating the database, before the first start of the server.
+/// Creates a client. If `create` is true, also creates a missing database, before the first start of the
+/// server.
 ///
 /// # Errors
 ///

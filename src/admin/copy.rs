@@ -38,7 +38,7 @@ pub enum CopyDatabaseError {
     #[error("the database {0} is an incomplete copy: complete the copy first")]
     IncompleteSource(String),
     /// The target has tables of another program.
-    #[error("the target {url} has tables of another program ({table}): copy to a database of its own")]
+    #[error("the target {url} has tables of another program ({table}): copy to an empty database")]
     OtherProgram {
         /// The URL without its password.
         url: String,
@@ -98,8 +98,8 @@ pub struct Copied {
     pub duration: Duration,
 }
 
-/// Copies everything to the database at `target`, or only the changes since the last copy to it. Reads one
-/// snapshot of the source, even while servers run.
+/// Copies everything to the database at `target`, or only the changes since the last copy to this
+/// database. Reads one snapshot of the source, even while servers run.
 ///
 /// # Errors
 ///
@@ -151,8 +151,8 @@ fn require_other_database(source: &str, target: &str) -> Result<(), CopyDatabase
     Ok(())
 }
 
-/// Whether a server uses a database. If it is a SQLite database that no server uses, this value holds its lock, so
-/// that no server can start on it until the value is dropped.
+/// Whether a server uses a database. For a SQLite database that no server uses, this value holds the lock of
+/// the database: no server can start on the database until this value is dropped.
 #[derive(Debug)]
 struct SourceUse {
     is_used: bool,

@@ -75,7 +75,7 @@ fn failed(check: &'static str, detail: impl Into<String>) -> Finding {
     Finding { check, status: Status::Failed, detail: detail.into() }
 }
 
-/// The database, as far as the other checks can use it.
+/// The database, or the reason why the other checks can't use it.
 enum Database {
     /// The schema is current.
     Open(Db),

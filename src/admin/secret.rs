@@ -18,7 +18,7 @@ pub enum SecretPreparation {
         /// The secret file.
         path: PathBuf,
     },
-    /// The file contains the next secret already. It was not changed.
+    /// The file contains the next secret already. The file was not changed.
     AlreadyPrepared {
         /// The secret file.
         path: PathBuf,

@@ -23,7 +23,8 @@ const PAGE: u64 = 1000;
 pub struct SlowedDownAccount {
     /// The account, address or device that is slowed down.
     pub slowed_down: SlowedDown,
-    /// The user that the name belongs to. `None` if there is no name, or if no account has the name.
+    /// The user whose account is slowed down. `None` if the limit does not count by account, or if no account
+    /// has the counted name.
     pub user: Option<Uuid>,
 }
 

@@ -14,7 +14,7 @@ pub enum RehearseUpgradeError {
     /// The database is on a server, and no scratch database was given.
     #[error(
         "a rehearsal needs a copy of the database: create an empty database on the server and name it with --to URL, or \
-         restore a dump to a scratch database and run `tripgate migrate up` with its TRIPGATE_DATABASE_URL"
+         restore a dump to a scratch database, set TRIPGATE_DATABASE_URL to its URL, and run `tripgate migrate up`"
     )]
     NeedsScratch,
     /// The scratch database has tables.

@@ -143,7 +143,7 @@ async fn check(
     }
     let secret = open_secret(settings, creation, db).await?;
     // Raise the generation at each start, so that a backup from before the start is detected as older. On a
-    // full disk this change fails, and the server still serves reads.
+    // full disk, the generation can't be raised, but the server still serves reads.
     match epochs.advance().await {
         Ok(advanced) => state = advanced,
         Err(StoreError::StorageFull(_)) => {}
@@ -220,7 +220,7 @@ pub enum MarkError {
 
 impl Identity {
     /// If this process has written since the last call, raises the generation and records it in the data
-    /// directory. A backup that was made before is then detected as older. If the database itself was
+    /// directory. A backup from before this call is then detected as older. If the database itself was
     /// replaced by an older database while the server runs, begins a new epoch.
     ///
     /// # Errors

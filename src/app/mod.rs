@@ -116,7 +116,7 @@ pub struct Services {
     pub replicas: Replicas,
     /// Whether everything except `/auth` and `/me` requires a confirmed email address.
     pub require_confirmed: bool,
-    /// Whether the document and Swagger UI are served.
+    /// Whether the OpenAPI document and Swagger UI are served.
     pub docs: bool,
     /// The networks of the proxies that send the client's address in a forwarding header.
     pub trusted_proxies: Vec<IpNet>,
@@ -347,7 +347,7 @@ fn signup_mode(settings: &Settings) -> SignupMode {
     }
 }
 
-/// Returns how mails are sent.
+/// Returns the options with which mails are sent.
 pub(crate) fn mail_options(settings: &Settings, public_url: &str) -> MailOptions {
     let mail = &settings.mail;
     MailOptions {

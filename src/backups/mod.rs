@@ -148,8 +148,8 @@ impl Backups {
         slowly(move || {
             let read = File::open(copy.path());
             let mut content = read.map_err(|source| BackupError::io("read", copy.path(), source))?;
-            // The open file remains readable. Remove its name, so that no unencrypted file remains if the
-            // process ends during the compression.
+            // Remove the name of the copy: the open file stays readable, and no unencrypted file remains if
+            // the process ends during the compression.
             drop(copy);
             file::write(&to, &header, key.as_ref(), &mut content)
         })
@@ -202,8 +202,8 @@ impl Backups {
         Ok(found)
     }
 
-    /// Creates a backup if the newest backup is at least `every` old. Then deletes the oldest backups, so
-    /// that `keep` remain. Returns the new backup.
+    /// Creates a backup if the newest backup is at least `every` old. Then deletes all backups except the
+    /// `keep` newest ones. Returns the new backup.
     ///
     /// # Errors
     ///

@@ -97,7 +97,8 @@ async fn request(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) ->
     stream.write_all(head.as_bytes()).await?;
     stream.flush().await?;
     let mut response = Vec::new();
-    // Some TLS streams end without `close_notify` after the whole response.
+    // Some TLS streams end without `close_notify` after the whole response, so a read error after the status
+    // is ignored.
     let read = stream.take(MAX_RESPONSE).read_to_end(&mut response).await;
     let status = String::from_utf8_lossy(&response).split(' ').nth(1).and_then(|status| status.parse().ok());
     match (status, read) {

@@ -110,7 +110,7 @@ impl<'w> FormatFields<'w> for JsonFields {
     }
 }
 
-/// The part of a line that a visit writes.
+/// The part of a log line that one pass over the fields of an event writes.
 #[derive(Clone, Copy)]
 enum Part {
     /// The fields of the log record itself.

@@ -8,7 +8,8 @@ use tracing::{Level, Metadata};
 
 use crate::repeated_warnings::RepeatedWarnings;
 
-/// The field of a warning whose own code counts its repetitions. This limit never leaves out such a warning.
+/// The field that marks a warning whose repetitions are already counted and limited where the warning is
+/// logged. This limit never leaves out such a warning.
 const LEFT_OUT: &str = "left_out";
 
 /// Counts warnings by the place in the code that writes the warning. Lines of other levels are always

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_has_the_names_of_opentelemetry() {
+    fn a_json_log_line_uses_the_field_names_of_opentelemetry() {
         let text = log_output(LogFormat::Json, false, || {
             tracing::info!(target: "tripgate::access", client_address = %"::1", status = 200_u16, path = "/a", n = -1);
             tracing::warn!(target: "tripgate::audit", event = "logged_in", user = %7, yes = true);

@@ -197,8 +197,8 @@ impl ClientsApi {
     ///
     /// Revokes a token, for example one that was stolen (RFC 7009). For an access token, only this token
     /// becomes invalid, and its session continues. For a refresh token, the session ends, and all access
-    /// tokens of the session become invalid. A personal access token is removed. This server rejects a
-    /// revoked token immediately; all other replicas of the server reject it within a second.
+    /// tokens of the session become invalid. A personal access token is removed. The replica that
+    /// handles the request rejects the token immediately; all other replicas reject it within a second.
     ///
     /// The response is the same for a token that is unknown or no longer valid.
     ///

@@ -33,7 +33,7 @@ const ID_MAX: usize = 64;
 /// A service that may introspect and revoke tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its `client_id`.
+    /// The `client_id` of the client.
     pub id: String,
     /// The unique name that the operator has chosen.
     pub name: String,
@@ -44,7 +44,7 @@ pub struct Client {
 /// The credentials of a new client.
 #[derive(Clone)]
 pub struct ClientCredentials {
-    /// Its `client_id`.
+    /// The `client_id` of the client.
     pub id: String,
     /// The `client_secret`: 256 random bits, which can't be read later.
     pub secret: String,

@@ -218,7 +218,7 @@ impl Source {
     }
 }
 
-/// Returns the system time since 1970 for the log, which uses it even if the server's clock is fixed.
+/// Returns the system time since 1970. The log uses this time even if the server's clock is fixed.
 pub(crate) fn unix_time() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     let now = SystemTime::now();

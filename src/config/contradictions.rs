@@ -31,7 +31,7 @@ impl Reader {
                 name("refresh_absolute_secs"),
             ));
         }
-        // A value that is not valid is reported separately.
+        // An invalid value of `trusted_proxies` is reported separately.
         if settings.proxy_protocol
             && settings.trusted_proxies.is_empty()
             && self.written("trusted_proxies").is_none()
@@ -51,8 +51,8 @@ impl Reader {
         (!raw.value.is_empty()).then_some(raw.written.as_str())
     }
 
-    /// Returns the problem if no browser can use the passkeys. A value that is not valid is reported
-    /// separately.
+    /// Returns the problem if no browser can use the passkeys. Returns `None` if one of the values is
+    /// invalid, because an invalid value is reported separately.
     fn unusable_passkeys(&self, settings: &Settings) -> Option<String> {
         let passkeys = &settings.passkeys;
         let is_valid = |name, is_parsed: bool| is_parsed || self.written(name).is_none();

@@ -35,8 +35,8 @@ pub(super) fn invalid_value(name: &str, setting: &Setting, value: &str, reason: 
     format!("{name}: {value} {reason}; allowed: {allowed}")
 }
 
-/// Formats the problem of an unknown name. `key` returns the name of a setting in the source that the
-/// operator has used.
+/// Formats the problem of an unknown name. `key` returns the name of a setting in the spelling of the source
+/// that the operator has used.
 pub(super) fn unknown(written: &str, name: &str, key: impl Fn(&Setting) -> String) -> String {
     match nearest(name) {
         Some(setting) => format!("{written}: there is no such setting; did you mean {}?", key(setting)),

@@ -80,7 +80,8 @@ pub enum LogFormat {
 /// The accepted credentials in addition to `Authorization: Bearer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthMethods {
-    /// HTTP Basic credentials on every call: a password, or a token in place of the user name.
+    /// HTTP Basic credentials on every call: an identifier with a password or a personal access token, or an
+    /// access token in place of the identifier.
     pub basic: bool,
     /// An access token as `?token=`.
     pub query_token: bool,

@@ -54,8 +54,8 @@ pub(super) fn database_url(text: &str, _: &ValueKind) -> Parsed<Secret> {
     }
 }
 
-/// Checks that no character of the user or the password ends the authority of the URL. Such a URL would name
-/// a different host.
+/// Checks that no `/`, `?` or `#` in the user or the password ends the authority of the URL. Otherwise the
+/// URL would name a different host.
 fn check_password_encoding(rest: &str) -> Parsed<()> {
     let rest = rest.trim_start_matches('/');
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -245,8 +245,8 @@ fn origin(text: &str) -> Parsed<String> {
     }
 }
 
-/// Parses a log filter. `EnvFilter` treats a word that is not a level as a target, and then logs nothing
-/// else. Such a word is most likely a misspelled level, so it is rejected.
+/// Parses a log filter. `EnvFilter` treats a word that is not a level as a target, and then logs only this
+/// target. Such a word is most likely a misspelled level, so it is rejected.
 pub(super) fn filter(text: &str, _: &ValueKind) -> Parsed<String> {
     if text.trim().is_empty() {
         return Err("is empty".to_owned());

@@ -209,8 +209,8 @@ pub static SETTINGS: &[Setting] = &[
     setting("password_min", "8", number(1, passwords::MAX_BYTES as u64),
         "Minimum number of characters of a new password"),
     setting("signup", "open", ValueKind::OneOf(&["open", "confirm_first", "invite", "closed"]),
-        "Whether the API creates accounts; with confirm_first, without tokens before the address is confirmed; \
-         with invite, only with a code from tripgate invites add"),
+        "Whether the API creates accounts; confirm_first: accounts get no tokens before the email address is confirmed; \
+         invite: a code from tripgate invites add is required"),
     setting("require_confirmed", "false", ValueKind::Boolean,
         "Require a confirmed email address for everything except /auth and /me"),
     setting("basic_on_api", "false", ValueKind::Boolean,
@@ -234,7 +234,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("mail_from", "", ValueKind::Mailbox,
         "Sender of mails, as in Trips <trips@example.org>; by default no-reply at the host of public_url"),
     setting("mail_per_day", "10000", number(1, QUOTA_MAX),
-        "Maximum number of mails that the server sends in a day (UTC)"),
+        "Maximum number of mails that the server queues in a day (UTC)"),
     setting("new_device_mail", "on", ValueKind::Boolean,
         "Report a login on a new device by mail, with a link that ends the session"),
     setting("templates", "", ValueKind::Path,

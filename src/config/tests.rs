@@ -213,7 +213,7 @@ fn the_proxy_protocol_requires_trusted_proxies() {
 }
 
 #[test]
-fn a_passkey_domain_without_a_web_origin_is_rejected() {
+fn a_passkey_domain_without_a_matching_web_origin_is_rejected() {
     let of_domain = || fixture().env("TRIPGATE_PASSKEY_RP_ID", "example.org");
     assert_eq!(
         of_domain().problems(),

@@ -1,8 +1,9 @@
 //! The lock of a server on its SQLite database. A second server with the same database file fails to start.
 //!
-//! Two servers on one file would slow each other down, and their in-memory state, such as revocations, would
-//! lag. The operating system releases the lock when the process ends, even if the process was killed. The
-//! commands that restore or copy a database also take the lock. Other commands can run beside a server.
+//! Two servers on one file would slow each other down, and the in-memory state of each server, such as the
+//! revocations, would be out of date. The operating system releases the lock when the process ends, even if
+//! the process was killed. The commands that restore or copy a database also take the lock. Other commands
+//! can run beside a server.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -43,7 +44,8 @@ pub enum LockError {
 }
 
 impl ServerLock {
-    /// Acquires the lock of the database at `database`: a file beside it, which contains the process id.
+    /// Acquires the lock of the database at `database`. The lock is a file beside the database. The file
+    /// contains the process id.
     ///
     /// # Errors
     ///
@@ -83,8 +85,8 @@ pub struct LockedFile(pub File);
 
 impl Drop for LockedFile {
     fn drop(&mut self) {
-        // Closing the file is not enough: a child process has inherited the open file, and closes it only when
-        // it runs its program.
+        // Closing the file is not enough: a new child process inherits the open file, and closes the file
+        // only when the child process executes its program.
         drop(self.0.unlock());
     }
 }

@@ -22,7 +22,7 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// batches or lists of different lengths have different texts.
 const STATEMENT_CACHE: usize = 256;
 /// How long a transaction may wait for its next statement before the database rolls it back. A server process
-/// that is stopped in the middle of a transaction must not commit the transaction much later, because other
+/// that is paused in the middle of a transaction must not commit the transaction much later, because other
 /// replicas poll for new rows and would miss the rows of this transaction.
 const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -11,11 +11,11 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// Why a query or a transaction failed. The driver's error is only for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// A row violates a unique constraint. A function must return this error, because the transaction can
-    /// continue after it only on SQLite.
+    /// A row violates a unique constraint. A function must return this error, because only SQLite can
+    /// continue a transaction after this error.
     #[error("a row violates a unique constraint")]
     UniqueViolation(#[source] Arc<DbErr>),
-    /// A row violates a foreign key: the row that it refers to does not exist.
+    /// A row violates a foreign key: the row that the foreign key refers to does not exist.
     #[error("a row violates a foreign key")]
     ForeignKeyViolation(#[source] Arc<DbErr>),
     /// A concurrent transaction holds a lock, or has changed a row that this transaction read. Retryable.
@@ -36,7 +36,7 @@ pub enum StoreError {
     /// A statement exceeded the time limit of its connection.
     #[error("a statement took too long")]
     TimedOut(#[source] Option<Arc<DbErr>>),
-    /// Any other error: a bug in this program.
+    /// Any other error, for example a bug in this program or a damaged SQLite file.
     #[error("a statement failed")]
     Other(#[source] Arc<DbErr>),
 }
@@ -72,8 +72,8 @@ impl StoreError {
         Self::OutcomeUnknown(None)
     }
 
-    /// Converts the error of a write that comes before the actual work of the request. After this error the
-    /// work was not done, so the outcome of the request is known.
+    /// Converts the error of a write that comes before the actual work of the request. If this write fails,
+    /// the work is not done, so the outcome of the request is known.
     #[must_use]
     pub fn before_the_work(self) -> Self {
         match self {
@@ -102,8 +102,8 @@ impl StoreError {
     }
 
     /// Converts the lock timeout of a read or a BEGIN to [`StoreError::Unavailable`]. Neither waits for a row
-    /// lock, so no other transaction is the cause: a Galera node that has lost the other nodes reports the same
-    /// error number, because it cannot wait for their changes (`wsrep_sync_wait`).
+    /// lock, so the cause is not another transaction, but a Galera node that has lost the other nodes. Such
+    /// a node reports a lock timeout when it can't wait for changes of the other nodes (`wsrep_sync_wait`).
     pub(super) fn without_locks(self) -> Self {
         match self {
             Self::Conflict(source) => Self::Unavailable(source),
@@ -120,8 +120,8 @@ impl StoreError {
         matches!(self, Self::Conflict(_) | Self::LostWhileIdle(_))
     }
 
-    /// Returns whether the transaction can continue after this error on SQLite, which then undoes only the
-    /// statement.
+    /// Returns whether a transaction on SQLite can continue after this error. SQLite then undoes only the
+    /// failed statement.
     pub(super) fn undoes_only_statement(&self) -> bool {
         matches!(self, Self::UniqueViolation(_) | Self::ForeignKeyViolation(_))
     }

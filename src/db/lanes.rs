@@ -42,8 +42,8 @@ impl Lane {
         }
     }
 
-    /// Returns the maximum number of threads of `row_readers`. Searches have none: a thread of the requests
-    /// would be busy with a search for long, and the search would not run at a lower priority.
+    /// Returns the maximum number of threads of `row_readers`. Searches have none: on a thread of the
+    /// requests, a search would delay other reads for long, and would not run at a lower priority.
     pub(super) fn row_readers(self) -> usize {
         match self {
             Self::Requests => 4,

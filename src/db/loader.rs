@@ -2,8 +2,8 @@
 //!
 //! If many requests read one row each, the round trips to the database cost more than reading the rows.
 //! Requests that arrive while a query runs are batched into the next query. A single request runs its query
-//! immediately, and a query that is stuck delays later requests only briefly. A value that is returned was
-//! always read after it was requested.
+//! immediately, and a query that is stuck delays later requests only briefly. The value that a request gets
+//! was always read after the request arrived.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -149,7 +149,7 @@ mod tests {
     use std::time::Duration;
     use tokio::sync::Semaphore;
 
-    /// A loader, each of whose queries waits for a permit of `gate`, and a log of the keys of each query.
+    /// A loader, and a log of the keys of each query. Each query waits for a permit of `gate`.
     #[derive(Clone)]
     struct Table {
         gate: Arc<Semaphore>,

@@ -4,7 +4,7 @@
 //! locks of database servers (`GET_LOCK`, advisory locks) are not used, because they are local to one node of
 //! a cluster such as Galera. PostgreSQL runs all steps in one transaction, which locks the row. MySQL commits
 //! each DDL statement implicitly. On MySQL, a process therefore takes the lock with a conditional update of
-//! the row and renews it while the steps run, and each step can be repeated. SQLite locks the whole file.
+//! the row, and renews the lock while the steps run. Each step can be repeated. SQLite locks the whole file.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};

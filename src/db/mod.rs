@@ -8,7 +8,7 @@
 //!
 //! Invariants:
 //!
-//! - When a write returns `Ok`, it is committed and synced.
+//! - A write that returned `Ok` is committed and synced.
 //! - A retryable conflict is retried a few times. A function can therefore run more than once, and must have
 //!   no effects except through its `Tx`.
 //! - A client that disconnects never interrupts a write, because no write runs in the caller's task.
@@ -94,8 +94,8 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer a caller waits for a COMMIT that has begun, before its call fails with
 /// [`StoreError::OutcomeUnknown`].
 const COMMIT_GRACE: Duration = Duration::from_millis(500);
-/// How long a statement waits for a lock before it fails with [`StoreError::Conflict`]. A write that waits for
-/// two locks, one after the other, still fails with this error and not at [`DATABASE_TIMEOUT`].
+/// How long a statement waits for a lock before it fails with [`StoreError::Conflict`]. Two such waits take
+/// less than [`DATABASE_TIMEOUT`], so a write that waits for two locks also fails with this error.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of times that a function runs, if each run ends in a conflict.
 const ATTEMPTS: u32 = 6;
@@ -195,7 +195,7 @@ impl Db {
         self.write_within(DATABASE_TIMEOUT, input, work).await
     }
 
-    /// Like [`Db::write`], but waits for up to `limit`. This is for work that changes very many rows.
+    /// Like [`Db::write`], but with the time limit `limit`. Used for work that changes very many rows.
     ///
     /// # Errors
     ///
@@ -343,7 +343,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(200);
 
-    /// Returns a pool of one connection, used as if it were a connection to a server.
+    /// Returns a pool of one connection. The tests use the pool in place of a pool for a database server.
     async fn pool_of_one() -> DatabaseConnection {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1).acquire_timeout(WAIT).sqlx_logging(false);

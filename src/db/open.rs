@@ -296,8 +296,8 @@ pub(super) async fn connect_once(url: &str) -> Result<DatabaseConnection, OpenEr
     connect(options).await.map_err(unreachable(url))
 }
 
-/// Connects. Retries while another process opens the same SQLite file: the switch to WAL fails at once if the
-/// file is locked, without SQLite's busy timeout.
+/// Connects. Retries while another process opens the same SQLite file. If the file is locked, the switch to
+/// WAL fails at once, because SQLite's busy timeout does not apply to the switch.
 async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     let started = Instant::now();
     loop {
@@ -334,7 +334,7 @@ pub(super) async fn check_connection(url: &str) -> Result<(), OpenError> {
     let source: Box<dyn std::error::Error + Send + Sync> =
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(())) => return Ok(()),
-            // The driver's own text also names a line in the source code of the database server.
+            // Omit the driver's own text, which ends with a line number of the database server's source code.
             Ok(Err(sqlx::Error::Database(error))) => error.message().to_owned().into(),
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),

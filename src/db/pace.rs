@@ -11,7 +11,7 @@ const PIECE_BYTES: u64 = 4 << 20;
 /// The maximum duration of a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pace of the writing of one file.
+/// Limits the pace at which one file is written.
 #[derive(Debug)]
 pub(super) struct Pace {
     unsynced: u64,

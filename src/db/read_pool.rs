@@ -1,12 +1,12 @@
 //! The pool of SQLite's read-only connections.
 //!
-//! `sqlx`'s pool pings a connection when it is returned, from a separate task. This costs two more thread
-//! switches for each query, and a connection to a file needs no ping. This pool therefore takes its
+//! `sqlx`'s pool pings each returned connection in a separate task. The ping costs two more thread switches
+//! for each query, and a connection to a file needs no ping. This pool therefore takes its
 //! connections from the pool of `sqlx` and retains them. It never opens more connections than the pool of
 //! `sqlx` allows, limits the wait for a connection, and closes a connection after an error. A caller can drop
 //! a query at any time: the connection's thread finishes the query before it runs the next one. SQLite
-//! interrupts a query that exceeds the time limit of the pool. [`ReadPool::query_rows`] does not use these
-//! connections: in the lane of requests, the threads of `row_readers` run its statements.
+//! interrupts a query that exceeds the time limit of the pool. In the lane of requests,
+//! [`ReadPool::query_rows`] does not use these connections: the threads of `row_readers` run its statements.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -209,8 +209,8 @@ impl ReadPool {
         Self::new(pool, lane, limit, row_readers)
     }
 
-    /// Waits until the running queries have ended, then takes all connections from `pool`, which is connected
-    /// to `file`.
+    /// Waits until the running queries have ended, then closes all connections. Later queries use new
+    /// connections from `pool`, which is connected to `file`.
     ///
     /// # Errors
     ///
@@ -288,7 +288,7 @@ impl ReadPool {
 
     /// Closes the pool, after the running queries have ended.
     pub(super) async fn close(&self) {
-        // A query that still runs after the timeout keeps its connection, which closes with the pool.
+        // A query that still runs after the timeout keeps its connection until the pool is dropped.
         let permits = timeout(DATABASE_TIMEOUT, self.0.permits.acquire_many(self.0.size));
         let rows = async {
             if let Some(readers) = &self.0.row_readers {

@@ -45,7 +45,7 @@ pub(super) struct SqliteRows {
 enum Cell {
     Null,
     Integer(i64),
-    /// A number that no column of Tripgate stores.
+    /// A floating-point number. The value is not kept, because no column of Tripgate stores such numbers.
     Real,
     Text {
         start: usize,
@@ -219,7 +219,7 @@ impl ColumnValue for Uuid {
     }
 }
 
-/// SQLite stores a day as text, for which [`calendar_date::parse`] is faster than the pattern of chrono.
+/// SQLite stores a day as text. [`calendar_date::parse`] parses the text faster than the driver does.
 impl ColumnValue for NaiveDate {
     fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError> {
         let text = row
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbBackend, Statement};
 
-    /// Returns the same row as a row of sea-orm and as a row of a thread.
+    /// Returns the same row in both forms: as a row of sea-orm, and as a row that `row_readers` copies.
     async fn both(expressions: &str, values: &[SqliteValue<'_>]) -> [Rows; 2] {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1);

@@ -37,7 +37,7 @@ impl FileId {
 }
 
 impl SqliteFiles {
-    /// Watches the files that are the database at `path` and its write-ahead log at this moment.
+    /// Watches the current file of the database at `path` and the current file of its write-ahead log.
     pub(super) fn watch(path: &Path) -> Self {
         let files = Self::watch_database(path);
         files.watch_log();
@@ -55,7 +55,7 @@ impl SqliteFiles {
         }))
     }
 
-    /// Also watches the file that is the write-ahead log at this moment.
+    /// Also watches the current file of the write-ahead log.
     pub(super) fn watch_log(&self) {
         if let Some(log) = watched(wal_of(&self.0.database)) {
             // Has no effect if the log is watched already.

@@ -6,7 +6,7 @@
 //!
 //! The writer rolls back, and runs each function again in a separate transaction, in these cases: a function
 //! fails after it has changed something, a function fails with a database error that is not a constraint
-//! violation, a deferred change fails, the caller of a function that has run abandons it, or the database
+//! violation, a deferred change fails, a caller abandons a function that has already run, or the database
 //! reports that the COMMIT failed. If the result of the COMMIT does not arrive, no function runs again.
 //! Functions have no effects except through their [`Tx`], so a second run is not observable.
 

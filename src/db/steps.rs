@@ -33,7 +33,7 @@ impl Db {
 }
 
 async fn newest_applied_step(tx: &Tx) -> Result<Option<String>, StoreError> {
-    // The names begin with the date and the number of the step.
+    // The names begin with the date and the number of the step, so the greatest name is the newest step.
     let select = "SELECT MAX(version) FROM seaql_migrations";
     let row = tx.query_one_raw(Statement::from_string(tx.get_database_backend(), select)).await?;
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.flatten())

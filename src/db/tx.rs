@@ -21,7 +21,7 @@ use super::statement_batch::{self, StatementBatch};
 pub struct Tx {
     connection: Connection,
     changed: AtomicBool,
-    /// The deferred changes of all functions, in a transaction that several functions share.
+    /// The deferred changes of all functions. `None` unless several functions share the transaction.
     deferred: Option<Mutex<Vec<StatementBatch>>>,
     /// Why a deferred change failed. The results of all functions are then invalid.
     deferred_error: OnceLock<StoreError>,

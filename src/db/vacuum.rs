@@ -8,7 +8,7 @@ use super::{Backend, Db, StoreError, Tx};
 
 /// Number of pages of 4 KiB that one step returns to the file system.
 const VACUUM_PAGES: u32 = 256;
-/// Maximum number of steps of one [`Db::release_space`].
+/// Maximum number of steps of one call of [`Db::release_space`].
 const MAX_VACUUM_STEPS: u32 = 256;
 /// Number of free pages that remain in the file.
 const FREE_PAGES: u64 = 1024;

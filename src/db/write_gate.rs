@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::{COMMIT_GRACE, HasStoreError, StoreError};
 
-/// The progress of a write. The caller, which gives up after a timeout, and the task that runs the write
-/// synchronize through this gate, because a write that was reported as not done must not be committed later.
+/// The progress of a write. The caller gives up after a timeout. A write that was then reported as not done
+/// must not be committed later, so the caller and the task that runs the write synchronize through this gate.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WriteGate(Arc<AtomicU8>);
 
@@ -57,8 +57,8 @@ impl WriteGate {
         if self.abandon() || self.abandon() { StoreError::unavailable() } else { StoreError::unknown() }
     }
 
-    /// Waits for the result of the write. After `limit`, abandons a write whose COMMIT has not begun; otherwise
-    /// waits a little longer for the result of the COMMIT.
+    /// Waits for the result of the write. After `limit`, abandons the write if its COMMIT has not begun. If
+    /// the COMMIT has begun, waits [`COMMIT_GRACE`] longer for its result.
     pub(super) async fn wait<T, E: HasStoreError>(
         &self,
         limit: Duration,

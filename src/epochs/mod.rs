@@ -135,7 +135,7 @@ impl Epochs {
             began_at: DateTime::UNIX_EPOCH,
         };
         match self.db.write(first, |tx, first| store::insert(tx, first).boxed()).await {
-            // Another replica has inserted the row.
+            // A unique violation means that another replica has inserted the row.
             Ok(()) | Err(StoreError::UniqueViolation(_)) => {}
             Err(error) => return Err(error),
         }

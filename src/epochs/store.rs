@@ -112,8 +112,8 @@ pub(super) async fn raise_counters(tx: &Tx, step: i64) -> Result<(), StoreError>
     let missing = missing.into_table(Entity).columns([Column::OwnerId, Column::Value]);
     let missing = missing.select_from(users).map_err(|error| DbErr::Custom(error.to_string()))?;
     match tx.execute(missing).await.map_err(StoreError::from) {
-        // Since the statement began, another transaction has created a user's first trip, and with the trip
-        // also the counter.
+        // After the statement began, another transaction created the first trip of a user, and therefore also
+        // the user's counter.
         Err(StoreError::UniqueViolation(_)) => return Err(StoreError::conflict()),
         inserted => {
             inserted?;

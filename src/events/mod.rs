@@ -280,7 +280,7 @@ pub async fn remember_device(
     Ok(true)
 }
 
-/// Deletes a device, so that the next login on it is reported again.
+/// Deletes a device, so that the next login on this device counts as a login on a new device.
 ///
 /// # Errors
 ///
@@ -298,8 +298,8 @@ pub async fn forget_devices(tx: &Tx, user: Uuid) -> Result<(), StoreError> {
     store::delete_devices(tx, user, None).await
 }
 
-/// Returns a digest of the name and the `User-Agent` of a device. Ignores the digits of the `User-Agent`, so
-/// that an update of the app or of the system does not count as a new device.
+/// Returns a digest of the name and the `User-Agent` of a device. Ignores digits and dots in the
+/// `User-Agent`, so that an update of the app or of the system does not count as a new device.
 fn fingerprint(device: &DeviceInfo) -> [u8; 32] {
     let name = device.name.as_deref().unwrap_or_default();
     let user_agent = device.user_agent.as_deref().unwrap_or_default();

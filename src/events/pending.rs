@@ -1,5 +1,5 @@
-//! The collected events that are not written yet. For each account and IP address, only the first event of
-//! each kind is collected.
+//! The collected events that are not written yet. Until the events are written, only the first event of each
+//! kind is kept for each account and IP address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{EventKind, NewEvent};
 
 /// The maximum number of events in memory. Further events are lost; only an attack on very many accounts
-/// causes so many.
+/// causes so many events.
 const CAPACITY: usize = 10_000;
 
 type Key = (Uuid, EventKind, Option<IpAddr>);

@@ -125,7 +125,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Returns the start. Without trips, the export contains only the data of the account.
+    /// Returns the start of an export. If `has_trips` is false, the export contains only the kinds that
+    /// belong to the account.
     pub fn start(has_trips: bool) -> Self {
         Self { kinds: OF_ACCOUNT, rest: if has_trips { OF_TRIPS } else { &[] }, after: None }
     }

@@ -55,7 +55,7 @@ pub struct Session {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// A device on which the user has logged in. Only a digest of its name is stored.
+/// A device on which the user has logged in. Only a digest of its name and `User-Agent` is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownDevice {
     /// When the user last logged in on the device.
@@ -71,7 +71,7 @@ pub struct PendingLogin {
     pub amr: Vec<String>,
     /// The device.
     pub device: DeviceInfo,
-    /// When it expires.
+    /// When the login expires.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -86,7 +86,7 @@ pub struct Flow {
     pub session: Option<Uuid>,
     /// When the code or link was requested.
     pub created_at: DateTime<Utc>,
-    /// When it expires.
+    /// When the code or link expires.
     pub expires_at: DateTime<Utc>,
     /// When the code or link was used.
     pub used_at: Option<DateTime<Utc>>,

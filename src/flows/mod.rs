@@ -1,7 +1,8 @@
 //! Flows: mailed codes and links that prove access to a mailbox.
 //!
-//! A flow has one purpose, a code of 8 digits and, for most purposes, a link token. The client that began the
-//! flow gets the id of the flow; only the mail contains the code and the token. Invariants:
+//! A flow has one purpose, a code of 8 digits and a link token. Depending on the purpose, the mail of the
+//! flow contains the code, a link with the token, or both. The client that began the flow gets only the id of
+//! the flow. Invariants:
 //!
 //! - A conditional statement counts a try before the code is compared, in the same transaction. A flow allows
 //!   5 tries. All flows of an account together allow 20 wrong codes in 24 hours.
@@ -55,7 +56,7 @@ const SWEEP_BATCH: u64 = 500;
 /// A flow to begin.
 #[derive(Debug, Clone)]
 pub struct NewFlow<'a> {
-    /// Its purpose.
+    /// The purpose of the flow.
     pub purpose: Purpose,
     /// The account; `None` if no account has the address.
     pub user: Option<Uuid>,
@@ -121,9 +122,9 @@ impl std::fmt::Debug for BegunFlow {
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of one row")]
 pub struct Flow {
-    /// Its id.
+    /// The id of the flow.
     pub id: Uuid,
-    /// Its purpose.
+    /// The purpose of the flow.
     pub purpose: Purpose,
     /// The account; `None` if no account had the address.
     pub user: Option<Uuid>,
@@ -227,8 +228,8 @@ impl Flows {
         Ok(found.filter(|flow| flow.has_tries && purposes.contains(&flow.purpose)))
     }
 
-    /// Counts a try, and returns the flow if the proof is correct and usable for one of the purposes. The
-    /// caller must commit the transaction in either case, so that the try stays counted.
+    /// Counts a try. Returns the flow if the proof is correct and the flow is usable for one of the purposes.
+    /// The caller must commit the transaction in either case, so that the try stays counted.
     ///
     /// # Errors
     ///

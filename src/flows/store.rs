@@ -218,8 +218,8 @@ pub(super) async fn end_confirmations(tx: &Tx, user: Uuid, now: DateTime<Utc>) -
     Ok(())
 }
 
-/// Invalidates the unused undos of a user that began after `undo`. Ids are UUIDv7, so they are in the order
-/// of time.
+/// Invalidates those unused undos of a user that are newer than `undo`. Ids are UUIDv7, so the order of the
+/// ids is the order of time.
 pub(super) async fn end_later_undos(
     tx: &Tx,
     user: Uuid,

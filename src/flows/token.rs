@@ -14,8 +14,8 @@ const CODES: u64 = 100_000_000;
 
 /// Returns a random code of 8 digits.
 pub(super) fn random_code() -> String {
-    // The largest multiple of the number of codes. A number that is not below this limit would make some
-    // codes more likely than others.
+    // The largest multiple of `CODES` that fits into a `u64`. Accepting numbers at or above this limit would
+    // make some codes more likely than others.
     const LIMIT: u64 = u64::MAX - u64::MAX % CODES;
     loop {
         let number = u64::from_le_bytes(random_bytes());

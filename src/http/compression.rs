@@ -7,8 +7,8 @@
 //!   reveal its content (BREACH).
 //! - Small responses, because compression saves little, and very large responses, because compression would
 //!   occupy a worker thread.
-//! - Single resources with an entity tag. Clients send this tag back in `If-Match`, which a weak tag never
-//!   matches.
+//! - Single resources with an entity tag. Clients send this tag back in `If-Match`, where a weak tag would
+//!   never match.
 //!
 //! The entity tag of a compressed list becomes weak, because the bytes differ and the meaning does not (RFC
 //! 9110 §8.8.1).

@@ -95,8 +95,8 @@ impl RequestContext {
         &self.info.id
     }
 
-    /// Returns whether an error of this request is a page if the client prefers HTML: for a share link, and for
-    /// every path outside of the API that is not a documented operation.
+    /// Returns whether a client that prefers HTML gets a page for an error of this request. This applies to
+    /// share links, and to every path outside of the API that has no documented operation.
     fn has_pages(&self) -> bool {
         let is_api = self.path.strip_prefix(API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.path.starts_with(SHARED_LINKS) || !is_api && !PathTable::get().has_operations(&self.path)

@@ -68,7 +68,7 @@ impl ProxyWarnings {
         (!is_public && !is_loopback(host) && !uri.path().starts_with("/health/")).then_some(host)
     }
 
-    /// Returns true at most once in [`REPEAT_AFTER`].
+    /// Returns true at most once per [`REPEAT_AFTER`].
     fn is_due(&self, last: &AtomicU64) -> bool {
         // Add 1, because 0 means "never" and the monotonic clock can start at 0.
         let now = self.clock.monotonic().as_secs() + 1;

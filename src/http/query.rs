@@ -7,8 +7,8 @@ use url::form_urlencoded::parse;
 use super::path_table::OperationInfo;
 use crate::web::query::UnknownParameters;
 
-/// The parameter with an access token, which the operator can enable. Every operation accepts this parameter.
-/// An operation that does not use the parameter ignores it.
+/// The query parameter for an access token. The setting `query_token` enables this parameter. No operation
+/// rejects the parameter: an operation that does not use the parameter ignores it.
 const TOKEN: &str = "token";
 
 /// Returns whether the percent-encoded bytes are not UTF-8. The decoder replaces such bytes by a replacement

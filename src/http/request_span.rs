@@ -16,7 +16,7 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The response header with the ids of the request's span (W3C Trace Context, level 2, a draft).
 const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// The span of a request whose response is not complete.
+/// The span of a request whose response is not complete yet.
 #[derive(Debug)]
 pub(super) struct RequestSpan {
     span: ActiveSpan,

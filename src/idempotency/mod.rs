@@ -209,8 +209,9 @@ impl StoredKey {
     /// Returns whether a request with this digest can take over the key: either the key has expired, or an
     /// earlier attempt of the same request has claimed and abandoned the key.
     fn is_free(&self, digest: &[u8], at: Times) -> bool {
-        // A claim from the future was made before the clock was set back. Taking over the claim of a request
-        // that still runs is safe, because that request can't commit.
+        // If the clock was set back after the claim, the claim's time is in the future, so compare the
+        // absolute difference. Taking over the claim of a request that still runs is safe: that request can't
+        // commit.
         let is_current = (at.shared - self.claimed_at).abs() < CLAIM_TIMEOUT;
         let is_abandoned = self.saved.is_none() && !is_current && self.digest == digest;
         is_abandoned || self.expires_at <= at.trusted

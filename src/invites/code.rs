@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::secrets::{GroupedCode, sha256};
 
-/// A well-formed code. It is possibly unknown or no longer valid.
+/// A well-formed code. The code may be unknown or no longer valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InviteCode(GroupedCode<20>);
 

@@ -2,7 +2,7 @@
 //!
 //! Only the operator creates codes. A code is random and shown once. The database stores a digest of the
 //! code. Each new account counts as one use of its code. A conditional statement counts the use in the
-//! transaction that creates the account, so concurrent sign-ups never use a code more often than it allows.
+//! transaction that creates the account, so concurrent sign-ups never exceed the allowed number of uses.
 //! The database does not record which accounts were created with an invite.
 
 mod code;

@@ -2,10 +2,10 @@
 //!
 //! A lease is a row with a name, a holder and an expiry. The expiry is in the time that all replicas share
 //! ([`Clock::shared_now`]). One conditional update acquires a free or expired lease, or extends it for its
-//! holder. If a lease expires later than a new lease would, a replica with a fast clock has written this
-//! lease, so it is treated as free. A lease avoids duplicate work, but it does not guarantee mutual
-//! exclusion: with clock skew, or if a replica pauses while it holds a lease, two replicas can run the job at
-//! the same time. A job must therefore be correct without its lease.
+//! holder. If a lease expires more than a minute later than a new lease would, a replica with a fast clock
+//! has written this lease, so the lease is treated as free. A lease avoids duplicate work, but it does not
+//! guarantee mutual exclusion: with clock skew, or if a replica pauses while it holds a lease, two replicas
+//! can run the job at the same time. A job must therefore be correct without its lease.
 
 mod store;
 
@@ -21,7 +21,7 @@ use crate::db::{Db, StoreError};
 pub struct Leases {
     db: Db,
     clock: Clock,
-    /// The holder id that this process writes to its leases. After a restart, a replica has another one.
+    /// The holder id that this process writes to its leases. After a restart, a replica has another id.
     holder: Uuid,
 }
 
@@ -64,8 +64,8 @@ impl Leases {
     }
 
     /// Returns the latest expiry of all leases, in the past or the future; `None` if there are no leases. A
-    /// replica acquires a lease directly before it runs the job, so the last job began at most the duration
-    /// of a lease before this time.
+    /// replica acquires a lease directly before it runs the job. The last job therefore began before this
+    /// time, by at most the duration of a lease.
     ///
     /// # Errors
     ///

@@ -104,8 +104,8 @@ impl Acceptor {
     }
 
     /// Returns a permit for a connection, and whether the connection is a reserved one. If all permits are
-    /// taken, evicts the connection that has waited longest for its client. If `is_evicting`, an evicted
-    /// connection is closing already.
+    /// taken, evicts the connection that has waited longest for its client. If `is_evicting` is true, an
+    /// evicted connection is closing already, so its permit is awaited first.
     async fn permit(&self, mut is_evicting: bool) -> (OwnedSemaphorePermit, bool) {
         loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {

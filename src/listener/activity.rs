@@ -1,8 +1,8 @@
 //! Counters through which a connection's socket, service and responses report to its watchdog.
 //!
-//! Invariant: no method here waits, locks or allocates. A request is in flight from its complete head
-//! until hyper takes the last byte of its response, or drops the response. So a request whose response
-//! does not fit into an h2 client's window stays in flight.
+//! Invariant: no method here waits, locks or allocates. A request is in flight from the arrival of its
+//! complete head until hyper takes the last byte of its response, or drops the response. So a request whose
+//! response does not fit into an h2 client's window stays in flight.
 
 use std::io;
 use std::sync::Arc;
@@ -60,7 +60,8 @@ impl Activity {
         self.h2.load(Relaxed)
     }
 
-    /// Records that the client does not read, so that the close discards the kernel's send buffer.
+    /// Records that the client does not read, so that closing the connection discards the kernel's send
+    /// buffer.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
     }

@@ -48,7 +48,7 @@ use super::{ConnectionEvent, Server};
 
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
 /// The maximum size of the headers of an HTTP/2 request, computed as in RFC 9113 §6.5.2. If the headers
-/// exceed `MAX_HEAD_BYTES`, the library itself responds with status 431 and no body.
+/// exceed `MAX_HEAD_BYTES`, the HTTP/2 library itself responds with status 431 and no body.
 const MAX_H2_HEADER_BYTES: usize = 16 * 1024;
 /// Maximum number of streams per connection. Each stream can hold a whole response in memory for as long as
 /// its reader meets the minimum rate.
@@ -113,7 +113,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
             biased;
             () = &mut stopping => return,
             () = eviction(&place) => {
-                return debug!(%peer, "closed a connection before the PROXY protocol header to make room");
+                return debug!(%peer, "closed a connection to make room: its PROXY protocol header had not arrived");
             }
             client = client(&mut tcp, peer, &place, &shared) => client,
         };
@@ -131,7 +131,7 @@ pub(super) async fn run<E: Endpoint + 'static>(
         biased;
         () = &mut stopping => return,
         () = eviction(&place) => {
-            return debug!(%peer, "closed a connection during the TLS handshake to make room");
+            return debug!(%peer, "closed a connection to make room: its TLS handshake was not complete");
         }
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => Stream::tls(stream, Arc::clone(&activity), shared.server, peer.ip()),
@@ -230,8 +230,8 @@ async fn serve_http<E: Endpoint + 'static>(
     let mut is_registered = false;
     poll_fn(|cx| {
         loop {
-            // The first poll registers this task's waker. Polling at every request would make all
-            // connections contend for one lock.
+            // The first poll of `stopping` registers this task's waker. Polling `stopping` at every request
+            // would make all connections contend for one lock.
             let poll_stop = !is_registered || shared.stopping.load(Ordering::Acquire);
             is_registered = true;
             if !is_draining && poll_stop && stopping.as_mut().poll(cx).is_ready() {

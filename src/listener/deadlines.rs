@@ -60,7 +60,7 @@ enum Phase {
 /// [`Limits::write_stall`].
 const MAX_STALL_FACTOR: u32 = 3;
 
-/// The deadline of pending output, extended as the client reads it.
+/// The deadline of pending output, extended as the client reads the output.
 ///
 /// Every byte sent extends the deadline by the time that it takes at the minimum rate, so a few bytes extend
 /// the deadline only very little. The deadline is ahead of now by at most [`Limits::write_stall`] plus the

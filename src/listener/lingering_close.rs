@@ -1,7 +1,7 @@
 //! Closes a connection so that its last response reaches the client.
 //!
-//! Closing a socket that has unread bytes resets the connection, and a client that is still sending a body
-//! loses the response that rejects it. So the server first shuts down its own side. It then reads and
+//! Closing a socket that has unread bytes resets the connection, and a client that is still sending the body
+//! of a rejected request loses the response. So the server first shuts down its own side. It then reads and
 //! discards the bytes that still arrive until the client closes its side, up to a limit in time and bytes
 //! (RFC 9112 §9.6).
 

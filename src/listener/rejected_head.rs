@@ -19,7 +19,7 @@ use super::Server;
 /// An upper bound of the length of hyper's response, in bytes.
 const MAX_BYTES: usize = 256;
 
-/// The last response that hyper has written.
+/// hyper's response to a head that hyper can't parse, at the end of the bytes that hyper writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rejected {
     /// The index of the first byte of the response.
@@ -61,7 +61,7 @@ impl Rejected {
     }
 }
 
-/// Writes a response whose body is in memory as HTTP/1.1.
+/// Serializes a response as HTTP/1.1. The body of the response must be in memory.
 fn serialize(mut response: Response) -> Vec<u8> {
     let body: BoxBody<Bytes, io::Error> = response.take_body().into();
     let body = body.collect().now_or_never().and_then(Result::ok).map(Collected::to_bytes);

@@ -2,8 +2,8 @@
 //!
 //! hyper passes a whole body to its HTTP/2 layer as soon as one byte of the client's window is free, and the
 //! body stays there while the window is closed. Invariants: a request is in flight for as long as its body,
-//! or any chunk of it, is in memory; every byte that leaves is recorded. On HTTP/1.1, hyper copies each chunk
-//! at once, so the chunks do not keep the request in flight.
+//! or any chunk of it, is in memory; every byte that hyper takes for sending is recorded. On HTTP/1.1, hyper
+//! copies each chunk at once, so the chunks do not keep the request in flight.
 
 use std::io;
 use std::pin::Pin;

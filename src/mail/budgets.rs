@@ -21,7 +21,7 @@ const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The number of milliseconds in a day.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// The letter of a mail whose kind has no reserved budget.
+/// The letter that is stored with the time of a mail whose kind has no reserved budget.
 const ORDINARY: char = '-';
 
 /// A recent mail to a mailbox.
@@ -122,7 +122,7 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    /// Returns which of the mails at these times fit.
+    /// Returns which of the mails at these times fit into the budget of the mailbox.
     fn accepted(mails: &[(i64, MailKind)]) -> Vec<bool> {
         let mut times = String::new();
         let accept = |(at, kind): &(i64, MailKind)| {

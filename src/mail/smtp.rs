@@ -1,9 +1,9 @@
 //! Connections to a mail server (RFC 5321).
 //!
 //! TLS uses rustls with aws-lc-rs, like the HTTP listener. For `smtp://`, the server must offer STARTTLS (RFC
-//! 3207); everything else that the server offered before the TLS handshake is ignored afterwards. Credentials
-//! are sent only over TLS, or to a server on the same machine. The certificate of the server is verified
-//! against the root certificates of Mozilla and the certificates in `smtp_ca_file`.
+//! 3207). All other extensions that the server offered before the TLS handshake are ignored. Credentials are
+//! sent only over TLS, or to a server on the same machine. The certificate of the server is verified against
+//! the root certificates of Mozilla and the certificates in `smtp_ca_file`.
 
 use std::fmt;
 use std::io;

@@ -2,11 +2,12 @@
 //!
 //! The worker polls every 2 seconds, because another replica has possibly queued a mail. When this replica
 //! queues a mail, the worker polls immediately. Only the replica that holds the lease delivers mails. Each
-//! mail is deleted after its delivery. If the server crashes in between, the mail is sent once more with the
-//! same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling intervals up to 1 h, until
-//! the mail is three days old. If the mail server is unavailable for one mail of a batch, the others wait at
-//! least as long, and this does not count as an attempt for them. If the mail server permanently rejects the
-//! recipient or the mail, the delivery has failed permanently.
+//! mail is deleted after its delivery. If the server crashes between the delivery and the deletion, the mail
+//! is sent once more with the same `Message-ID`. A failed attempt is repeated after 30 s, then at doubling
+//! intervals up to 1 h, until the mail is three days old. If the mail server is unavailable for one mail of a
+//! batch, the remaining mails of the batch are postponed without an attempt. The delay of each mail depends
+//! on the number of its own failed attempts. If the mail server permanently rejects the recipient or the
+//! mail, the delivery has failed permanently.
 
 use std::time::Duration;
 

@@ -63,7 +63,7 @@ pub enum ReplicaMismatch {
     Secret,
     /// The other server has another public URL.
     PublicUrl,
-    /// The version of the other server has another schema of the database.
+    /// The version of the other server requires another schema of the database.
     Schema,
     /// The other server has another version.
     Version,

@@ -69,7 +69,7 @@ pub fn set_pools(pools: &[PoolUsage]) {
     }
 }
 
-/// Sets whether another server on the same database differs from this server.
+/// Sets whether a mismatch of this kind with another server on the same database was found.
 pub fn set_replica_mismatch(kind: ReplicaMismatch, is_found: bool) {
     METRICS.replica_mismatch.with_label_values(&[kind.name()]).set(i64::from(is_found));
 }
@@ -105,7 +105,7 @@ pub fn refreshed(outcome: RefreshOutcome) {
     METRICS.refreshes.with_label_values(&[outcome.name()]).inc();
 }
 
-/// Records that an attempt was throttled. `scope` is the kind of the counter, from a fixed set.
+/// Records that an attempt or a request was throttled. `scope` is the name of the limit, from a fixed set.
 pub fn throttled(scope: &'static str) {
     METRICS.throttled.with_label_values(&[scope]).inc();
 }

@@ -165,7 +165,7 @@ impl Metrics {
             refreshes: b.counters("tripgate_refreshes_total",
                 "Refresh tokens that were presented, by outcome.", "outcome", &RefreshOutcome::ALL.map(RefreshOutcome::name)),
             throttled: b.counters("tripgate_throttled_total",
-                "Attempts that were refused because too many had failed, by the kind of the counter.", "scope", &THROTTLE_SCOPES),
+                "Attempts and requests that the throttle refused, by limit.", "scope", &THROTTLE_SCOPES),
             hash_queue: b.gauge("tripgate_password_hash_queue", "Passwords that wait for a hashing thread or are being hashed."),
             hash_wait: b.histogram("tripgate_password_hash_wait_seconds",
                 "Time that a password waits for a hashing thread.", &HASH_SECONDS),

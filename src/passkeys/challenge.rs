@@ -21,7 +21,7 @@ pub enum Ceremony {
 }
 
 impl Ceremony {
-    /// Returns the stored name.
+    /// Returns the name of the ceremony in the database.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Register => "register",

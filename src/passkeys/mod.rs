@@ -3,8 +3,8 @@
 //! A passkey proves two factors at once: its signature proves possession of the device, and the device has
 //! verified the user, for example by a PIN or a fingerprint. A user can log in with a passkey alone, without
 //! a password and without an identifier. A passkey can also be the second factor after a password, and it can
-//! prove the identity again before a sensitive operation. A passkey does not make the account require a
-//! second factor: the password still works, so the loss of a passkey does not lock the user out.
+//! prove the user's identity again before a sensitive operation. A passkey does not make the account require
+//! a second factor: the password still works, so the loss of a passkey does not lock the user out.
 //!
 //! `verification` verifies the responses of authenticators step by step, without the database. Every response contains
 //! a [`Challenge`], which works once. User verification is always required; attestation is not requested. The host name

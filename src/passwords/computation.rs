@@ -171,7 +171,7 @@ impl Parts {
     }
 }
 
-/// Returns the digest of a lane without its last byte, as bcrypt hashes contain it.
+/// Returns the digest of a lane without the last byte, which bcrypt hashes do not contain.
 fn stored_digest(lane: &Lane) -> [u8; DIGEST_BYTES] {
     let [digest @ .., _] = lane.digest();
     digest
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lane_of_every_failed_verification_has_the_rounds_of_the_highest_cost() {
+    fn the_lane_of_every_failed_verification_runs_up_to_the_highest_cost() {
         // S-10
         for stored in [hash("Correct horse", 4), hash("Correct horse", 7), dummy(6), "corrupt".to_owned()] {
             let verification =

@@ -4,8 +4,8 @@ use bcrypt::HashParts;
 
 use super::{COST_MAX, COST_MIN, IDENTIFIER, parse_cost};
 
-/// The identifiers of bcrypt at the beginning of a hash. All three mean the same algorithm; new hashes have
-/// the second one.
+/// The identifiers of bcrypt at the beginning of a hash. All three mean the same algorithm. New hashes have
+/// the second identifier.
 const PREFIXES: [&str; 3] = ["$2a$", IDENTIFIER, "$2y$"];
 
 /// Why a hash can't be used. The messages don't contain the hash.
@@ -14,7 +14,8 @@ pub enum InvalidHash {
     /// The hash is of another algorithm.
     #[error("must be a bcrypt hash that begins with $2a$, $2b$ or $2y$")]
     OtherAlgorithm,
-    /// The cost is out of range: a higher one would occupy a thread for minutes or days, and a lower one is too weak.
+    /// The cost is out of range. A hash with a higher cost could occupy a thread for minutes or days. bcrypt
+    /// does not support a lower cost.
     #[error("must have a cost of {COST_MIN} to {COST_MAX}")]
     Cost,
     /// The hash is cut off, or contains invalid characters.

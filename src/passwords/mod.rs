@@ -32,7 +32,7 @@ use hash_pool::HashPool;
 /// The lowest cost that bcrypt supports.
 pub const COST_MIN: u32 = 4;
 /// The highest cost that the settings allow. A stored hash with a higher cost is treated as corrupt, because
-/// its verification would occupy a thread for minutes or days.
+/// its verification could occupy a thread for minutes or days.
 pub const COST_MAX: u32 = 15;
 
 /// Hashes and verifies passwords. Cheap to clone.

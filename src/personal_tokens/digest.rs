@@ -1,8 +1,8 @@
 //! HTTP Digest authentication (RFC 7616) with personal access tokens.
 //!
 //! Only SHA-256 and `qop=auth` are accepted. The user name is the id of the token; the password is the token
-//! itself. The database stores `H(A1)`, a hash of the user name, the realm and the password. The hash is
-//! encrypted, because it is sufficient to impersonate the client, and is stored only for tokens that were
+//! itself. The database stores `H(A1)`, a hash of the user name, the realm and the password. This hash is
+//! sufficient to impersonate the client. It is therefore encrypted, and stored only for tokens that were
 //! created for Digest. Each nonce is valid for 5 minutes. Every request must have a higher count (`nc`) than
 //! all earlier requests with the same nonce, on any replica. Recording the count costs one write for each
 //! request.

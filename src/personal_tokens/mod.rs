@@ -325,7 +325,7 @@ impl PersonalTokens {
             .write(input, |tx, (owner, id, old, new)| store::replace_hash(tx, *owner, *id, old, new).boxed())
             .await;
         if let Err(error) = written {
-            tracing::warn!(causes = error_chain(&error), "failed to rehash a personal access token");
+            tracing::warn!(causes = error_chain(&error), "failed to replace a personal access token hash");
         }
     }
 

@@ -31,7 +31,7 @@ pub async fn remove_all(tx: &Tx, user: Uuid) -> Result<(), StoreError> {
 
 /// Removes the tokens of a user that have the scope `account`. The caller applies the returned revocations
 /// with [`crate::tokens::Tokens::apply`] after the commit. `until` is the time until which the revocations
-/// are stored.
+/// are needed.
 ///
 /// # Errors
 ///

@@ -2,7 +2,7 @@
 //!
 //! The new address is confirmed before it takes effect. The server mails the old address when the change is
 //! requested, and again when the new address takes effect. The second mail has a link that restores the old
-//! address within 7 days. During these 7 days, no other account can take the old address if it was confirmed.
+//! address within 7 days. If the old address was confirmed, no other account can take it during these 7 days.
 
 use std::net::IpAddr;
 

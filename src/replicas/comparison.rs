@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Replica;
 use crate::metrics::ReplicaMismatch;
 
-/// The difference between two clocks that is not reported.
+/// The maximum difference between two clocks that is not reported.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 
 /// A difference between this server and another server.
@@ -16,12 +16,12 @@ pub struct Mismatch {
     pub kind: ReplicaMismatch,
     /// The id of the other server.
     pub other: Uuid,
-    /// The name of the other server and both values.
+    /// The description of the difference, with the name of the other server.
     pub detail: String,
 }
 
 /// Compares `own` with another server. `secrets` are the fingerprints of all master secrets that `own` knows:
-/// while the secret is being changed, servers with the old and the new secret accept the secret of each other.
+/// while the secret is being changed, servers with the old and the new secret accept each other's secret.
 pub(super) fn compare(own: &Replica, secrets: &[String], other: &Replica) -> Vec<Mismatch> {
     let name = other.name();
     let mut found = Vec::new();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_know_each_others_secret_and_clocks_that_differ_by_2_seconds_fit_together() {
+    fn servers_that_know_each_others_secret_and_whose_clocks_differ_by_2_seconds_are_compatible() {
         let knowing = ["one".to_owned(), "two".to_owned()];
         let other = Replica { clock_offset: TimeDelta::seconds(2), ..server("two") };
         assert_eq!(compare(&server("one"), &knowing, &other), []);

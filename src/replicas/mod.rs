@@ -1,4 +1,4 @@
-//! The servers that use one database, and whether they fit together.
+//! The servers that use one database, and the checks that these servers are compatible.
 //!
 //! Each server on PostgreSQL, MySQL or MariaDB writes a row when it starts, renews the row every
 //! [`HEARTBEAT_EVERY`], and deletes the row when it stops gracefully. At each heartbeat, the server compares
@@ -75,7 +75,7 @@ impl Replica {
     }
 
     fn is_live(&self, now: DateTime<Utc>) -> bool {
-        // A row from the future was written before the database's clock was set back.
+        // The difference is negative if the database's clock was set back after the row was written.
         (now - self.seen_at).abs() <= LIVE
     }
 
@@ -112,7 +112,7 @@ pub enum JoinError {
 /// The result of [`examine`].
 #[derive(Debug)]
 pub struct Examined {
-    /// The servers that run.
+    /// The running servers.
     pub servers: Vec<Replica>,
     /// The differences between these servers and a server with the settings of the command.
     pub mismatches: Vec<Mismatch>,
@@ -203,7 +203,7 @@ impl Replicas {
     }
 
     /// Deletes the rows of servers that have not been seen for 5 minutes. Also deletes rows whose time is
-    /// more than 5 minutes in the future: they were written before the database's clock was set back.
+    /// more than 5 minutes in the future: these rows were written before the database's clock was set back.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Replicas {
         self.db.write((now - KEEP, now + KEEP), |tx, times| store::sweep(tx, *times).boxed()).await
     }
 
-    /// Returns whether a server with another public URL runs that started before this server.
+    /// Returns whether a server with another public URL is running and started before this server.
     pub fn has_other_public_url(&self) -> bool {
         self.state().has_other_public_url
     }
@@ -271,7 +271,7 @@ fn this_server(clock: &Clock, secrets: &[String], public_url: String) -> Replica
     }
 }
 
-/// Compares the clock with the database's clock, and sets the offset and the time of the server. Returns
+/// Compares the clock with the database's clock, and sets `clock_offset` and `seen_at` of the server. Returns
 /// `false` on SQLite, which has no clock of its own.
 async fn measure(db: &Db, clock: &Clock, own: &mut Replica) -> Result<bool, StoreError> {
     let asked_at = clock.monotonic();
@@ -284,13 +284,13 @@ async fn measure(db: &Db, clock: &Clock, own: &mut Replica) -> Result<bool, Stor
     Ok(time.is_some())
 }
 
-/// Renews the row of a server. Inserts it again if another server has deleted it, because this process was
-/// suspended for minutes.
+/// Renews the row of a server. If another server has deleted the row, because this process was suspended for
+/// minutes, inserts the row again.
 async fn renew(tx: &Tx, own: &Replica) -> Result<(), StoreError> {
     if store::renew(tx, own).await? { Ok(()) } else { store::insert(tx, own).await }
 }
 
-/// Returns the servers that run, the oldest first.
+/// Returns the running servers, the oldest first.
 async fn live(db: &Db, now: DateTime<Utc>) -> Result<Vec<Replica>, StoreError> {
     let mut servers = db.read((), |tx, ()| store::list(tx).boxed()).await?;
     servers.retain(|server| server.is_live(now));
@@ -298,7 +298,7 @@ async fn live(db: &Db, now: DateTime<Utc>) -> Result<Vec<Replica>, StoreError> {
     Ok(servers)
 }
 
-/// Compares the servers that run with a server that has this secret and this public URL. A value that is
+/// Compares the running servers with a server that has this secret and this public URL. A value that is
 /// `None` is not compared. Returns `None` on SQLite.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Writes the differences between servers to the log if they are not those that were logged last, at most once
+//! Logs the differences between servers whenever they have changed since the last log line, but at most once
 //! a minute.
 
 use std::collections::BTreeSet;
@@ -9,11 +9,11 @@ use uuid::Uuid;
 use super::Mismatch;
 use crate::metrics::ReplicaMismatch;
 
-/// The minimum interval between two lines. If the differences change within the interval, the differences at its
-/// end are logged.
+/// The minimum interval between two log lines. If the differences change within the interval, the differences
+/// at the end of the interval are logged.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// What was logged last.
+/// The differences that were logged last, and the time.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     logged: BTreeSet<(ReplicaMismatch, Uuid)>,
@@ -21,7 +21,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Logs the differences if they are not those that were logged last. `now` is the monotonic time.
+    /// Logs the differences if they have changed since the last log line. `now` is the monotonic time.
     pub(super) fn write(&mut self, mismatches: &[Mismatch], now: Duration) {
         if !self.is_due(mismatches, now) {
             return;
@@ -35,7 +35,8 @@ impl Report {
     }
 
     fn is_due(&mut self, mismatches: &[Mismatch], now: Duration) -> bool {
-        // The details contain the current difference of the clocks, which always changes.
+        // Ignore the details, because they contain the current difference of the clocks, which always
+        // changes.
         let current: BTreeSet<_> = mismatches.iter().map(|found| (found.kind, found.other)).collect();
         let is_early = self.logged_at.is_some_and(|at| now.saturating_sub(at) < INTERVAL);
         if current == self.logged || is_early {

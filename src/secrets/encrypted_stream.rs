@@ -1,10 +1,11 @@
 //! Encryption of a stream of any length: AES-256-GCM over pieces of 64 KiB.
 //!
 //! The nonce of a piece contains the index of the piece, and whether the piece is the last one. Therefore a
-//! stream is rejected if pieces are reordered, repeated or missing, even at its end (the STREAM construction
-//! of Hoang, Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its Nonce-Reuse
-//! Misuse-Resistance", 2015). After an error, the writer and the reader return only errors. The nonces of
-//! every stream begin with 0, so each stream must have its own key, which is derived from a random salt.
+//! stream is rejected if pieces are reordered, repeated or missing, including the last piece (the STREAM
+//! construction of Hoang, Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its
+//! Nonce-Reuse Misuse-Resistance", 2015). After an error, the writer and the reader return only errors. The
+//! index of the pieces begins at 0 in every stream, so each stream must have its own key, which is derived
+//! from a random salt.
 
 use std::io::{self, Read, Write};
 

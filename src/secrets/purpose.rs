@@ -19,13 +19,13 @@ pub enum Purpose {
     Mailboxes,
     /// Hashing personal access tokens.
     PersonalTokens,
-    /// Encrypting the hashes of personal access tokens for Digest.
+    /// Encrypting the hashes of personal access tokens for HTTP Digest authentication.
     DigestHashes,
-    /// Authenticating the nonces of Digest.
+    /// Authenticating the nonces of HTTP Digest authentication.
     DigestNonces,
     /// Encrypting the secrets of authenticator apps at rest.
     TotpSecrets,
-    /// Identifying the master secret in backups and in the rows of servers.
+    /// Identifying the master secret in backups and in the rows that describe running servers.
     Fingerprint,
     /// Encrypting backups.
     Backups,

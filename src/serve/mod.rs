@@ -163,7 +163,7 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
         drop(metrics.await);
     }
     background.abort();
-    // Wait until unfinished work has removed its files.
+    // Wait until the aborted jobs have removed the files of their unfinished work.
     drop(background.await);
     housekeeping::finish(&app).await;
     app.db.close().await;
@@ -239,7 +239,7 @@ pub async fn serve(settings: Settings, creation: Creation) -> Result<(), ServeEr
     }
 }
 
-/// Reports the state of the server to systemd, if it runs as a service with `Type=notify`.
+/// Reports the state of the server to systemd, if the server runs as a service with `Type=notify`.
 fn notify(state: &NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
         tracing::warn!(%error, "failed to notify systemd");

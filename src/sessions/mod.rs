@@ -1,6 +1,6 @@
 //! Sessions: sign-up, login, refresh, logout and revocation.
 //!
-//! A session is one login on one device. The row of the session is committed before the client receives its
+//! A session is one login on one device. The row of the session is committed before the client receives the
 //! tokens. Sign-up writes the row in the same transaction as the user. The `tokens` module mints the access
 //! tokens. A refresh token is computed from the id of the session and the generation: the number of the
 //! refresh token within the session. Refresh tokens are never stored. The transaction that ends a session

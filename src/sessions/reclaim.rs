@@ -1,10 +1,10 @@
-//! Ends all sessions and access tokens of an account: after a reset of the password, after an undone change
-//! of address, and by some commands of an operator. Also removes all credentials of an account that was never
-//! confirmed, when the owner of the mailbox takes the account over.
+//! Ends all sessions and access tokens of an account when the password is reset, when a change of address is
+//! undone, or when an operator runs certain commands. Also removes all credentials of an account that was
+//! never confirmed, when the owner of the mailbox takes the account over.
 //!
-//! Confirming an address proves who owns the mailbox, not who chose the password. If nothing proves that one
-//! person has done both, all credentials that were set before are removed: a stranger may have signed up with
-//! the address.
+//! Confirming an address proves who owns the mailbox, not who chose the password. If nothing proves that the
+//! owner of the mailbox also chose the password, all credentials that were set before are removed: a stranger
+//! may have signed up with the address.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -15,8 +15,8 @@ use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{events, flows, personal_tokens, second_factors};
 
-/// Like [`Sessions::end_every`], for a process that serves no requests. `until` is the time when the last
-/// access token expires.
+/// Like [`Sessions::end_every`], for a process that serves no requests. `until` is a time by which the last
+/// access token has expired.
 ///
 /// # Errors
 ///

@@ -24,13 +24,14 @@ pub(super) const NO_EPOCH: i64 = 0;
 pub(super) struct FeedPosition {
     /// The number of the last change that was read.
     pub(super) seq: i64,
-    /// The time of the last request that reached the end of the feed, or of the first request without a
-    /// cursor. The age of the cursor is the time since then.
+    /// The time of the last request that reached the end of the feed. Until a request reaches the end, this
+    /// is the time of the first request, which has no cursor. The age of the cursor is counted from this
+    /// time.
     pub(super) since: DateTime<Utc>,
     /// The feed epoch in which the number is valid.
     pub(super) epoch: i64,
-    /// The owner's change counter at the first request without a cursor. The app had no trips at that time,
-    /// so it needs no deletions up to this change number. 0 in the cursors of earlier versions.
+    /// The owner's change counter at the first request, which has no cursor. The app had not read any trips
+    /// before, so it needs no deletions up to this change number. 0 in the cursors of earlier versions.
     pub(super) start: i64,
 }
 

@@ -8,9 +8,9 @@
 //! that it is based on. If the trip has a different version, the operation is a conflict and changes nothing.
 //! An operation that builds on a failed operation is a conflict too.
 //!
-//! Each operation is applied once: the transaction that applies the operation also stores its id. Only the
-//! ids of applied operations are stored. A conflicting or rejected operation has no effect. If the app sends
-//! such an operation again, the server processes it again.
+//! Each operation is applied once: the transaction that applies the operation also stores the operation's id.
+//! Only the ids of applied operations are stored. A conflicting or rejected operation has no effect. If the
+//! app sends such an operation again, the server processes it again.
 
 pub mod api;
 mod cursor;
@@ -41,7 +41,7 @@ pub const OPERATIONS_MAX: usize = 500;
 const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// The time for which the id of an applied operation is stored.
 pub const OPERATION_RETENTION: TimeDelta = TimeDelta::days(7);
-/// The maximum age of a cursor. The feed reports deletions for this time.
+/// The maximum age of a cursor. Tombstones are stored for longer, unless an owner has too many of them.
 pub const MAX_CURSOR_AGE: TimeDelta = TimeDelta::days(180);
 /// The time for which tombstones are stored: a day more than [`MAX_CURSOR_AGE`], because the clocks of two
 /// replicas can differ.
@@ -197,8 +197,8 @@ impl Sync {
             }
             None => None,
         };
-        // The feed without a cursor also contains deletions, because the app itself may have created the
-        // deleted trip.
+        // The feed without a cursor also contains deletions, because the app itself may have created a trip
+        // that another device has deleted.
         let from = given.unwrap_or(FeedPosition { seq: 0, since: now, epoch: NO_EPOCH, start: 0 });
         if from.since <= now - MAX_CURSOR_AGE {
             return Err(SyncError::CursorTooOld);
@@ -334,7 +334,7 @@ async fn apply(
     }
     work.save(tx).await.map_err(|error| match error {
         // Other writes of the owner have used up the quota since this transaction read it. The conflict error
-        // makes the transaction run again, which then processes each operation again.
+        // makes the transaction run again and process each operation again.
         TripsError::QuotaExceeded(_) => StoreError::conflict().into(),
         error => error,
     })?;

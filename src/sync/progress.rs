@@ -11,7 +11,7 @@ use crate::trips::Trip;
 /// The state of a request between two batches of its operations.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
-    /// For each trip with a failed operation: the lowest version that such an operation is based on.
+    /// For each trip with failed operations: the lowest version that one of these operations is based on.
     failed: HashMap<Uuid, i64>,
     /// For each trip with an applied operation: the version after the last applied operation.
     applied: HashMap<Uuid, i64>,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Returns the operation with its real base version. If the app counts the versions of the trip from 1,
-    /// adds the floor of the trip.
+    /// adds the floor of the trip to the base version.
     pub(super) fn with_real_base<'a>(&self, operation: &'a Operation) -> Cow<'a, Operation> {
         match self.floors.get(&operation.id) {
             Some(floor) if operation.base < *floor => {
@@ -45,9 +45,10 @@ impl Progress {
         }
     }
 
-    /// Returns whether the operation builds on a failed operation: its base version is higher than the lowest
-    /// base version of a failed operation, and no applied operation of the request has produced its base
-    /// version. If the trip nevertheless has this version, another device has produced the version.
+    /// Returns whether the operation builds on a failed operation. This is the case if the base version of
+    /// the operation is higher than the lowest base version of a failed operation, and the last applied
+    /// operation has not produced the base version. If the trip nevertheless has the base version, another
+    /// device has produced this version.
     pub(super) fn depends_on_failed(&self, operation: &Operation) -> bool {
         let Operation { id, base, .. } = operation;
         self.failed.get(id).is_some_and(|lowest| base > lowest) && self.applied.get(id) != Some(base)

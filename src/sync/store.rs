@@ -1,5 +1,5 @@
-//! Queries on the table of applied operations, and on their number, which the row of the owner's change
-//! counter contains. Every query filters by owner, except the search for expired rows.
+//! Queries on the table of applied operations, and on the number of applied operations, which is stored in
+//! the row of the owner's change counter. Every query filters by owner, except the search for expired rows.
 
 use std::collections::BTreeMap;
 

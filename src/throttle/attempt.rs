@@ -63,8 +63,8 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// [`ThrottleError::Blocked`] if concurrent attempts have used up the free failures. The response must not
-    /// reveal that the password or code was correct. [`ThrottleError::Store`].
+    /// [`ThrottleError::Store`], or [`ThrottleError::Blocked`] if concurrent attempts have used up the free
+    /// failures. After `Blocked`, the response must not reveal that the password or code was correct.
     pub async fn succeeded(self) -> Result<(), ThrottleError> {
         if self.is_counted {
             let input = (self.throttle.clone(), self.places.clone());
@@ -75,7 +75,8 @@ impl Attempt {
                 .await;
             return reset;
         }
-        // The gate limits only the concurrent attempts on this server.
+        // The gate limits only the concurrent attempts on this server. Check whether failures on other
+        // servers have blocked a bucket in the meantime.
         if !self.occupied.is_empty() && self.throttle.db.is_shared() {
             self.throttle.counts(&self.places).await?;
         }

@@ -3,11 +3,11 @@
 //!
 //! An attempt is counted only after it has failed, so that a successful attempt needs no write to the
 //! database. Without the gate, 500 parallel attempts would all read a count of 0 failures and start. In the
-//! gate, the number of places of a bucket is that of the free failures of its limit ([`Limit::free`]). An
-//! attempt that reads a count of `n` failures waits until it can occupy `n + 1` places: one for each counted
-//! failure, and one for the attempt itself. It occupies them until its result is stored. The sum of counted
-//! failures and attempts in progress therefore never exceeds the free failures. After these are used up, each
-//! attempt occupies all places, so that only one attempt runs at a time.
+//! gate, a bucket has one place for each free failure of its limit ([`Limit::free`]). An attempt that reads a
+//! count of `n` failures waits until it can occupy `n + 1` places: one for each counted failure, and one for
+//! the attempt itself. The attempt occupies the places until its result is stored. The sum of counted
+//! failures and attempts in progress therefore never exceeds the free failures. After the free failures are
+//! used up, each attempt occupies all places, so that only one attempt runs at a time.
 //!
 //! [`Limit::free`]: super::Limit::free
 

@@ -21,7 +21,7 @@ pub const NETWORK: Limit = Limit { name: "network", free: 200, forget_secs: 15 }
 /// Failures for one account from all addresses. When 100 failures are counted, the owner of the account is
 /// alerted.
 pub const ACCOUNT: Limit = Limit { name: "account", free: 100, forget_secs: 15 * MINUTE };
-/// Wrong passwords and codes of one signed-in user.
+/// Wrong passwords and codes of one logged-in user.
 pub const USER: Limit = Limit { name: "user", free: 10, forget_secs: 15 * MINUTE };
 /// Sign-ups from one address with a taken identifier or a wrong invitation code.
 pub const SIGN_UP: Limit = Limit { name: "sign_up", free: 300, forget_secs: 20 };
@@ -34,8 +34,8 @@ pub const PASSKEY_OPTIONS: Limit = Limit { name: "passkey_options", free: 60, fo
 /// Mails that report an attack to one user: at most one a day.
 pub const ATTACK_REPORT: Limit = Limit { name: "attack_report", free: 1, forget_secs: 24 * 60 * MINUTE };
 
-/// Returns the address as it is counted. An IPv6 address is counted by its /64 network, because a client can
-/// choose the other 64 bits.
+/// Returns the text by which an address is counted. An IPv6 address is counted by its /64 network, because a
+/// client can choose the other 64 bits.
 fn counted(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -75,7 +75,7 @@ pub fn of_device(name: &str, device: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(DEVICE, device.as_bytes()).of_account(name)]
 }
 
-/// Returns the bucket of a signed-in user who authenticates again.
+/// Returns the bucket of a logged-in user who authenticates again.
 pub fn of_user(user: Uuid) -> Vec<Bucket> {
     vec![Bucket::new(USER, user.as_bytes())]
 }

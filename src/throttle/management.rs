@@ -43,9 +43,9 @@ pub struct SlowedDown {
 /// The counters to reset.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// An account: its canonical names, and its id if it exists.
+    /// An account: its canonical names and, if the account exists, its id.
     Account(Vec<String>, Option<Uuid>),
-    /// An address; for an IPv6 address, its networks.
+    /// An IP address; for IPv6, the /64 and /48 networks that contain the address.
     Address(IpAddr),
     /// All counters.
     All,

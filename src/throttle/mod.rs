@@ -12,9 +12,9 @@
 //! - A successful attempt writes nothing, unless an attempt has failed before. It executes one statement, which
 //!   reads all its buckets by their primary keys; on a database server, it executes this statement twice.
 //!   Buckets are not cached, because another replica may count failures at any time.
-//! - While a bucket is blocked, no attempt begins. Several servers together begin more attempts than there are
-//!   free failures if the attempts are concurrent. When an attempt ends, its server therefore checks again
-//!   whether a bucket is blocked, and if so, returns the block and not the result.
+//! - While a bucket is blocked, no attempt begins. Several servers together can begin more concurrent
+//!   attempts than there are free failures. When an attempt ends, its server therefore checks again whether a
+//!   bucket is blocked. If so, the server returns the block and not the result.
 //! - A name is counted in the same way whether or not an account has it. Only its keyed hash is stored.
 //! - Rows expire, and each limit has at most [`SPACE`] rows, however many names an attacker invents.
 //! - A login with a valid device token ([`DeviceTokens`]) has a counter of its own, so that attacks from
@@ -102,7 +102,7 @@ struct Row {
     address: String,
 }
 
-/// Attempts are refused for now.
+/// The limit refuses attempts for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many attempts")]
 pub struct Blocked {
@@ -283,8 +283,9 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`ThrottleError`]: the failure was not counted. The response must not reveal that the password or code
-    /// was wrong. [`ThrottleError::Blocked`] if concurrent attempts have used up the free failures.
+    /// [`ThrottleError::Store`], or [`ThrottleError::Blocked`] if concurrent attempts have used up the free
+    /// failures. In both cases, the failure was not counted, and the response must not reveal that the
+    /// password or code was wrong.
     pub async fn count_failure(&self, tx: &Tx, failure: &Failure) -> Result<bool, ThrottleError> {
         self.lock(tx, &failure.places, failure.at).await?;
         Ok(store::count_failure(tx, &failure.places, failure.at).await?)

@@ -12,7 +12,8 @@ use crate::web::json::Json;
 use crate::web::{API, Tag};
 
 /// The `Cache-Control` of keys and metadata. Five minutes are safe: the automatic rotation publishes a key at
-/// least 10 minutes before it signs, and a service requests the keys again when a token names an unknown key.
+/// least 10 minutes before the key signs, and a service requests the keys again when a token names an unknown
+/// key.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// A public key (RFC 7517). `kty` determines which of the optional fields are present.
@@ -199,7 +200,7 @@ impl DiscoveryApi {
     /// minutes, and request them again when a token names an unknown key. The list is empty if the server
     /// signs tokens with `HS256`.
     ///
-    /// The server reads the keys from memory, so this also works while the database is unavailable.
+    /// The server reads the keys from memory, so this operation also works while the database is unavailable.
     #[oai(path = "/jwks.json", method = "get", operation_id = "get_key_set")]
     async fn key_set(
         &self,
@@ -219,9 +220,9 @@ impl DiscoveryApi {
 
     /// Get the server metadata
     ///
-    /// Returns the server metadata (RFC 8414), with which services and libraries configure themselves: among
-    /// others the issuer of the tokens, and the URLs of the public keys, of the introspection endpoint and of
-    /// the revocation endpoint.
+    /// Returns the server metadata (RFC 8414), from which services and libraries configure themselves. The
+    /// metadata contains, for example, the issuer of the tokens, and the URLs of the public keys, of the
+    /// introspection endpoint and of the revocation endpoint.
     #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "get_server_metadata")]
     async fn metadata(&self) -> MetadataResponse {
         MetadataResponse::Ok(Json(MetadataBody::new(self.tokens.issuer())), CACHE_CONTROL.to_owned())

@@ -34,9 +34,9 @@ impl Tokens {
         }
     }
 
-    /// Returns true if neither the credential `id` nor all credentials of the user were revoked since the
-    /// mark, according to a poll that began less than a second ago. The result can be `false` without a
-    /// revocation; the caller then reads the row again.
+    /// Returns true if, since the mark, no revocation named the credential `id` and none revoked all
+    /// credentials of `user`, according to a poll that began less than a second ago. The result can be
+    /// `false` without a revocation; the caller then reads the row again.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ pub(super) struct Freshness {
     polls: SingleFlight,
     /// When the last successful poll began, in nanoseconds of the monotonic clock.
     polled_at: AtomicU64,
-    /// Whether a warning was logged because polls fail. The next successful poll resets this.
+    /// Whether a warning was logged because polls fail. The next successful poll sets this value to false.
     is_reported: AtomicBool,
 }
 
@@ -57,7 +57,8 @@ impl Freshness {
     }
 
     /// Returns true if a decision based on the result of this poll is still valid. Read `polled_at` before
-    /// the decision, and call this function after it, because the process can be suspended at any moment.
+    /// the decision, and call this function after the decision, because the process can be suspended at any
+    /// moment.
     pub(super) fn is_fresh(&self, polled_at: PolledAt) -> bool {
         nanos(self.clock.monotonic()).saturating_sub(polled_at.0) <= nanos(MAX_AGE)
     }

@@ -72,7 +72,7 @@ impl KeyCache {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Reloads the ring if these versions of its keys, which a poll has read, are not those in memory.
+    /// Reloads the ring if `versions`, which a poll has read, differ from the versions of the keys in memory.
     pub(super) async fn reload_if_changed(&self, versions: Vec<KeyVersion>) -> Result<(), StoreError> {
         if self.ring().has_versions(versions) { Ok(()) } else { self.poll().await }
     }

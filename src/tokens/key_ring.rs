@@ -59,7 +59,8 @@ impl KeyRing {
         ring.versions.sort_unstable();
         for row in stored {
             let loaded = previous.and_then(|ring| ring.keys.get(&row.kid));
-            // Decode a key again if its private part could not be decrypted before: this may succeed now.
+            // Decode a key again if its private part could not be decrypted before: the decryption may
+            // succeed now.
             let loaded = loaded.filter(|key| key.encoding_key.is_some() || row.status == KeyStatus::Retired);
             let Some(key) = loaded.map(Arc::clone).or_else(|| decode(row, vault).map(Arc::new)) else {
                 tracing::error!(kid = row.kid, "ignoring a corrupt signing key in the database");

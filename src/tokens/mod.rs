@@ -220,7 +220,8 @@ impl Tokens {
         self.verify_in_memory(token).await
     }
 
-    /// Verifies a token with the keys and revocations in memory.
+    /// Verifies a token with the keys and revocations in memory. Reads the database only if the `kid` is
+    /// unknown, or once for a token from before the feed epoch.
     async fn verify_in_memory(&self, token: &str) -> Result<Arc<AccessToken>, TokenError> {
         let cached = self.inner.verified.get(&CacheKeyRef(token));
         let verified = match cached.filter(|cached| cached.epoch == self.inner.keys.epoch()) {

@@ -25,7 +25,7 @@ pub(super) async fn read_changes(
     let id = epoch.observe(changes.epoch);
     if epoch.is_new(id) {
         tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
-        // The numbers of the revocations have possibly begun again, so read all of them.
+        // After a restore, new revocations can get numbers that were read before. Read all revocations again.
         revocations.restart_polls();
         revocations.finish_poll(db, revocations.begin_poll(), None).await?;
     } else {
@@ -40,8 +40,8 @@ impl Tokens {
     /// Reads the changes of other replicas. Returns `false` if the database can't be read.
     pub async fn poll(&self) -> bool {
         let Inner { db, revocations, keys, freshness, epoch, .. } = &*self.inner;
-        // Every request with a token can poll, but few do: on the heap, the large future of a poll does not
-        // enlarge the futures of all requests.
+        // The future of a poll is large. Put it on the heap, so that it does not enlarge the future of every
+        // request with a token: each such request can poll, but few do.
         freshness.refresh(Box::pin(read_changes(db, keys, revocations, epoch))).await
     }
 }

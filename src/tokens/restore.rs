@@ -31,7 +31,8 @@ impl Epoch {
         Self { id: AtomicI64::new(0), check_before: AtomicI64::new(i64::MIN) }
     }
 
-    /// Accepts the epoch that a poll has read, and returns its id. [`Epoch::enter`] completes the poll.
+    /// Stores the start time of the epoch that a poll has read, and returns the id of the epoch.
+    /// [`Epoch::enter`] then stores the id.
     pub(super) fn observe(&self, found: Option<StoredEpoch>) -> i64 {
         let Some(StoredEpoch { id, began_at }) = found else { return self.id() };
         if began_at > 0 {
@@ -42,7 +43,7 @@ impl Epoch {
         id
     }
 
-    /// Returns true if the epoch has changed, and a poll must read all revocations again.
+    /// Returns true if the epoch has changed. A poll must then read all revocations again.
     pub(super) fn is_new(&self, id: i64) -> bool {
         let current = self.id();
         current != 0 && current != id
@@ -59,7 +60,7 @@ impl Epoch {
         self.id.load(Ordering::Acquire)
     }
 
-    /// Returns true if the epoch began after `minted_at`, or at most [`SKEW`] before it.
+    /// Returns true if the epoch began after `minted_at`, or less than [`SKEW`] before `minted_at`.
     pub(super) fn began_after(&self, minted_at: DateTime<Utc>) -> bool {
         minted_at.timestamp_millis() < self.check_before.load(Ordering::Acquire)
     }

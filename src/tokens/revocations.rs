@@ -1,8 +1,9 @@
 //! The in-memory set of revocations, so that a request needs no query.
 //!
-//! A revocation names a session, a token or a user, and rejects its tokens: all tokens, or the tokens that
-//! were minted before a given time. A revocation by this replica takes effect at its commit. Revocations by
-//! other replicas are polled. An entry is removed long after its last token has expired.
+//! A revocation has a subject: a session, a token or a user. The server rejects all tokens of the subject,
+//! or only those that were minted before a given time. A revocation by this replica takes effect at its
+//! commit. Revocations by other replicas are polled. An entry is removed long after its last token has
+//! expired.
 //!
 //! A row gets its number at the insert but becomes visible at the commit. A poll that reads only the rows
 //! above the last number would therefore miss rows of a slow transaction. Each poll reads again all rows that
@@ -212,8 +213,8 @@ impl Revocations {
         PollStart { started_at, seq }
     }
 
-    /// Applies the revocations after the start of the poll. `first` contains the first [`PAGE`] of them, if
-    /// they were read already. Reads the others. Concurrent polls are safe.
+    /// Applies the revocations with numbers above the start of the poll. `first` contains the first [`PAGE`]
+    /// of these revocations if they were read already. Reads the remaining pages. Concurrent polls are safe.
     pub(super) async fn finish_poll(
         &self,
         db: &Db,

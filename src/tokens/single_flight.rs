@@ -1,8 +1,8 @@
 //! Shares one query between all concurrent callers. Only one query runs at a time.
 //!
-//! If a call arrives while a query runs, it waits for a query that starts after its arrival, because the
-//! running query may have missed a recent change. If a query fails, every call that arrived before the end of
-//! this query fails, so that waiting calls don't each wait for another timeout.
+//! If a call arrives while a query runs, the call waits for a query that starts later, because the running
+//! query may have missed a recent change. If a query fails, every call that arrived before the end of this
+//! query fails, so that waiting calls don't each wait for another timeout.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ impl SingleFlight {
                 false
             }
             Err(_) => {
-                tracing::debug!(timeout = ?self.timeout, "reading what other replicas have changed takes too long");
+                tracing::debug!(timeout = ?self.timeout, "timed out reading what other replicas have changed");
                 false
             }
         };

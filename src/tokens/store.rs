@@ -195,17 +195,17 @@ pub(super) struct Changes {
     pub(super) epoch: Option<StoredEpoch>,
     /// The versions of all keys.
     pub(super) key_versions: Vec<KeyVersion>,
-    /// The revocations with a number above that at which the poll starts: those with the lowest numbers, up to
-    /// the limit, in any order.
+    /// The revocations with a number above the start of the poll: those with the lowest numbers, up to the
+    /// limit, in any order.
     pub(super) revocations: Vec<NumberedRevocation>,
 }
 
-/// A row of the statement of a poll: seq, subject, `minted_before` and until of a revocation, kid and status
+/// A row of the result of a poll: seq, subject, `minted_before` and until of a revocation, kid and status
 /// of a key, or id and start of the epoch.
 type ChangeRow = (Option<i64>, Option<Uuid>, Option<i64>, Option<i64>, Option<String>, Option<String>);
 
-/// Returns the epoch, the versions of all keys, and up to `limit` revocations with a number above `seq`, in
-/// one statement, and therefore of one state of the database.
+/// Returns the epoch, the versions of all keys, and up to `limit` revocations with a number above `seq`. One
+/// statement reads these values, so they are from one state of the database.
 pub(super) async fn changes_after(tx: &Tx, seq: i64, limit: u16) -> Result<Changes, StoreError> {
     let rows = tx.query_all(&changes_query(seq, limit)).await?;
     let mut changes = Changes::default();

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_codes_equal_the_test_vectors_of_rfc_6238() {
-        // S-51: RFC 6238, appendix B. The codes are the last 6 digits of the 8 digits there.
+        // S-51: RFC 6238, appendix B. Each code is the last 6 of the 8 digits in the appendix.
         for (seconds, code) in [
             (59, "287082"),
             (1_111_111_109, "081804"),

@@ -11,7 +11,7 @@
 //! codes are counted together. After 10 wrong codes, the user must wait before each attempt, up to 15
 //! minutes. An attempt is counted before a code is compared.
 //!
-//! The functions run in the transaction of the caller, which decides what a code is used for.
+//! A code is checked in the transaction of the caller, which decides what the code is used for.
 
 pub mod api;
 mod attempts;

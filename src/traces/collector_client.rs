@@ -1,4 +1,4 @@
-//! The HTTP client of the exporter: HTTP/1.1 over hyper, with the TLS of the rest of the server.
+//! The HTTP client of the exporter: HTTP/1.1 over hyper, with the same TLS library as the rest of the server.
 //!
 //! The exporter runs on a thread outside of the runtime. Each request therefore runs as a task of the
 //! runtime, with a timeout. The client reuses an idle connection.
@@ -105,7 +105,7 @@ impl CollectorClient {
         Ok(Self { connections, timeout, runtime, last_error: Arc::default() })
     }
 
-    /// Returns where the client stores the reason of its last failure.
+    /// Returns the place in which the client stores the reason of its last failure.
     pub(super) fn last_error(&self) -> Arc<LastError> {
         Arc::clone(&self.last_error)
     }
@@ -121,7 +121,7 @@ fn connector() -> Result<TlsConnector, rustls::Error> {
 }
 
 impl HttpClient for CollectorClient {
-    // The signature that the attribute `async_trait` of the trait generates.
+    // This is the signature that `#[async_trait]` generates for the method of the trait.
     fn send_bytes<'client, 'sending>(
         &'client self,
         request: Request<Bytes>,
@@ -188,7 +188,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (connection, driver) = handshake(TokioIo::new(stream)).await?;
-    // The task ends with the connection. An error also fails the request.
+    // The task ends with the connection. An error of the connection also fails the request, so the task
+    // ignores it.
     tokio::spawn(async move { drop(driver.await) });
     Ok(connection)
 }

@@ -13,7 +13,7 @@ use super::collector_client::LastError;
 /// The minimum time between two warnings.
 const REPEAT_AFTER: Duration = Duration::from_mins(1);
 
-/// Exports spans, and logs a warning when that fails.
+/// Exports spans, and logs a warning when an export fails.
 #[derive(Debug)]
 pub(super) struct ReportingExporter {
     inner: OtlpExporter,

@@ -1,8 +1,8 @@
 //! Traces in OpenTelemetry's protocol (OTLP over HTTP): a span for each request, with the hashing of
 //! passwords and the reads and writes of the database as its children.
 //!
-//! Traces are off until [`start`], and global like the log. While they are off, a span costs one atomic load.
-//! A thread sends the ended spans in batches. Invariants:
+//! Like the log, traces are global: the process has one exporter. They are off until [`start`] is called.
+//! While they are off, a span costs one atomic load. A thread sends the ended spans in batches. Invariants:
 //!
 //! - A request never waits for the collector. The queue has a limit; further spans are dropped.
 //! - A span contains no credential, no query string of a URL, and no value that is bound to a statement.
@@ -58,7 +58,7 @@ pub enum StartTracesError {
 }
 
 /// Starts traces for the whole process. `endpoint` is the URL of the collector without `/v1/traces`. Must be
-/// called in a runtime, which sends the batches. Further calls have no effect.
+/// called within a Tokio runtime, on which the requests to the collector run. Further calls have no effect.
 ///
 /// # Errors
 ///

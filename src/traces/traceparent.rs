@@ -43,7 +43,7 @@ mod tests {
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn a_valid_header_names_the_parent_and_whether_it_is_sampled() {
+    fn a_valid_traceparent_header_contains_the_ids_and_the_sampled_flag_of_the_parent() {
         let parsed = parse_traceparent(VALID).unwrap();
         assert_eq!(format_traceparent(&parsed), VALID);
         assert!(parsed.is_sampled() && parsed.is_remote());

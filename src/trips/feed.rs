@@ -58,7 +58,7 @@ impl Trips {
         // Trips of the owner changed between two statements. Read again in a snapshot, which is always
         // consistent but costs more round trips to a database server.
         let feed = self.db.read_snapshot((owner, query), read_page).await?;
-        feed.ok_or_else(|| StoreError::internal("two states in one snapshot"))
+        feed.ok_or_else(|| StoreError::internal("a snapshot returned two states of the change feed"))
     }
 
     /// Deletes the tombstones that are older than `age`.

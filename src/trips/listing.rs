@@ -36,7 +36,7 @@ pub struct RenderedPage {
     pub etag: String,
 }
 
-/// The state of an owner's trips, as the entity tag of a page identifies it.
+/// The state of an owner's trips that the entity tag of a page identifies.
 #[derive(Debug, Clone)]
 pub struct PageState {
     /// The entity tag of the page in this state.
@@ -84,9 +84,9 @@ impl Trips {
         Ok(PageState { etag: etag(&self.page_key(listing), changes), changes })
     }
 
-    /// Returns the page after the cursor of `listing` as JSON: the page that `to_json` renders, or the page
-    /// that it has rendered before, if no trip of the owner has changed since. `state` is the current state
-    /// of the page, if the request has read it already.
+    /// Returns the page after the cursor of `listing` as JSON. Returns a cached page if there is one and no
+    /// trip of the owner has changed since the page was read. Otherwise, reads the page and renders it with
+    /// `to_json`. `state` is the current state of the page, if the request has already read the state.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl Trips {
     {
         let key = self.page_key(&listing);
         let is_cacheable = listing.filter.q.is_none() && self.pages.is_on();
-        // Only a page that is stored costs the query of the counter.
+        // Query the counter only if the cache has the page.
         if is_cacheable && let Some(page) = self.pages.find(&key, self.moment()) {
             let changes = match state {
                 Some(state) => state.changes,

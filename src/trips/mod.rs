@@ -165,7 +165,7 @@ impl Precondition {
 /// The row of an owner's change counter.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counter {
-    /// The number of changes.
+    /// The value of the counter, which each change increments and a new feed epoch raises.
     changes: i64,
     /// The number and the size of the owner's trips.
     usage: Usage,

@@ -4,21 +4,22 @@
 //!
 //! - A page is returned only if the owner's change counter, read after the request arrived, still has the
 //!   value at which the page was read. Every write to an owner's trips raises the counter in the same
-//!   transaction. A cached page is therefore never older than what the caller has seen, also if another
-//!   replica wrote or another replica answered before.
+//!   transaction. A cached page is therefore never older than what the caller has seen, even if another
+//!   replica served the earlier writes and reads.
 //! - The first statement of a page returns the counter with its rows. A page of several statements can
 //!   contain rows that are newer than its counter, if a write came in between. Such a page is stored, but
 //!   never returned: that write has raised the counter above the value of the page.
-//! - A failover to a database server that lacks the last writes sets counters back, and the next writes repeat
-//!   their values. A page is therefore returned only while the server uses the connections from before the
-//!   page was read. A page also expires, for databases behind a pooler, whose connections survive a failover.
+//! - A failover to a database server that lacks the last writes sets counters back, and later writes assign
+//!   the same values again. A page is therefore returned only if this server has opened no new connection
+//!   since the read of the page began. Pages also expire, for databases behind a pooler, whose connections
+//!   survive a failover.
 //! - The key of a page contains its owner, and a MAC over everything that the page depends on besides the
 //!   owner's trips.
 //! - A page that is read once is not stored. The sum of the stored bytes is limited. Pages that are often
 //!   returned stay when pages that are seldom returned are stored, so that reading many different pages does
 //!   not remove them.
 //!
-//! Pages of searches are not cached: a search text is seldom repeated, but each typed letter is a new search.
+//! Pages of searches are not cached: a search text is seldom repeated, and each typed letter is a new search.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use uuid::Uuid;
 
 use crate::metrics::{self, PageLookup};
 
-/// How long a page is returned.
+/// The age at which a page expires.
 const MAX_AGE: Duration = Duration::from_mins(1);
 /// The memory that an entry takes besides the text of its page, in bytes.
 const ENTRY_BYTES: u64 = 400;
@@ -89,7 +90,7 @@ impl CachedPage {
         Self { changes, json, next, read_at, is_used: AtomicBool::new(false) }
     }
 
-    /// Returns the text and the cursor of the next page.
+    /// Returns the JSON of this page, and the cursor of the next page.
     pub(super) fn content(&self) -> (Bytes, Option<String>) {
         (self.json.clone(), self.next.clone())
     }
@@ -166,9 +167,9 @@ impl PageCache {
     }
 
     /// Returns whether `page` is the current page: `changes` is the owner's change counter, and `connections`
-    /// is the number of opened connections after the counter was read. If a page becomes outdated without
-    /// having been returned, removes it, so that the next request for it does not read the counter first: the
-    /// owner changes trips more often than they read the list.
+    /// is the number of opened connections after the counter was read. If an outdated page was never
+    /// returned, removes the page from the cache, so that the next request for it does not read the counter
+    /// first: the owner changes trips more often than they read the list.
     pub(super) fn is_current(
         &self,
         key: &PageKey,
@@ -219,7 +220,7 @@ impl ReadOnce {
         u64::try_from(size_of_val(&*self.0)).unwrap_or(u64::MAX)
     }
 
-    /// Returns whether the page was read before, and forgets it; otherwise remembers the page.
+    /// Returns whether the page is remembered. Forgets a remembered page, and remembers any other page.
     fn repeats(&self, key: &PageKey) -> bool {
         let slots = self.0.len();
         let at = u64::try_from(slots).map_or(0, |slots| key.mac_word::<1>() % slots);
@@ -250,8 +251,8 @@ mod tests {
         CachedPage::new(changes, vec![b' '; bytes], None, START)
     }
 
-    /// Does what a request for a page does while the owner's change counter has this value. Returns whether
-    /// the page came from the cache.
+    /// Simulates a request for a page while the owner's change counter has the value `changes`. Returns
+    /// whether the page came from the cache.
     fn request(cache: &PageCache, key: PageKey, changes: i64) -> bool {
         if let Some(found) = cache.find(&key, START)
             && cache.is_current(&key, &found, changes, 1)
@@ -262,7 +263,7 @@ mod tests {
         false
     }
 
-    /// Does what a request does after it has read a page.
+    /// Simulates the end of a request that has read a page.
     fn read(cache: &PageCache, key: PageKey, changes: i64, bytes: usize) {
         if cache.should_store(&key, bytes) {
             cache.store(key, page(changes, bytes));
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_returned_only_at_its_change_counter_and_its_connections_and_for_a_minute() {
+    fn a_page_is_returned_for_a_minute_while_the_change_counter_and_the_connections_stay_the_same() {
         let cache = PageCache::new(1 << 20);
         let key = key(ADA, 1);
         cache.store(key, page(7, PAGE_BYTES));
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_changes_before_each_read_costs_a_query_of_the_counter_at_every_second_read() {
+    fn a_page_that_changes_before_each_read_causes_a_counter_query_at_every_second_read() {
         let cache = PageCache::new(1 << 20);
         let key = key(ADA, 1);
         let mut outdated = 0;
@@ -304,7 +305,8 @@ mod tests {
             assert!(!request(&cache, key, changes));
         }
         assert!(outdated <= 150, "{outdated}");
-        // As soon as the page is read several times between two writes, it is stored again at once.
+        // When the page is read several times between two writes, only the first read after a write finds no
+        // current page. The cache needs one more read to begin.
         for changes in 300..400 {
             let hits = (0..4).filter(|_| request(&cache, key, changes)).count();
             assert!(hits >= if changes == 300 { 1 } else { 3 }, "{changes}: {hits}");
@@ -320,7 +322,8 @@ mod tests {
         }
         let (mut missed, mut max) = (0, 0);
         for number in 1..=250_000 {
-            // The first half is read once, the second half twice in a row and so stored.
+            // Each page of the first half is requested once, each page of the second half three times in a
+            // row. Only the pages of the second half are stored.
             let times = if number <= 125_000 { 2 } else { 6 };
             for _ in 0..times / 2 {
                 request(&cache, key(EVE, number), 1);

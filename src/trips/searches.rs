@@ -1,7 +1,7 @@
 //! Admission of searches. A search can be expensive, so each user can run only one search at a time, and each
 //! search has a deadline.
 //!
-//! A search waits for the user's other searches at most [`MAX_WAIT`]. A search uses the small pool of
+//! A search waits at most [`MAX_WAIT`] for the user's other searches. A search uses the small pool of
 //! connections for searches, and acquires a connection for each statement separately, so that the statements
 //! of several users alternate.
 

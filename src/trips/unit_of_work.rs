@@ -14,7 +14,7 @@ use super::{Precondition, Quotas, Trip, TripFields, TripsError, Usage, store};
 use crate::db::{StoreError, Tx};
 use crate::epochs::{self, VersionFloor};
 
-/// Trips of one owner within one transaction.
+/// The trips of one owner that one transaction reads and changes.
 #[derive(Debug)]
 pub(crate) struct UnitOfWork {
     owner: Uuid,
@@ -37,7 +37,7 @@ struct Slot {
     trip: Option<Trip>,
     /// The trip's version; after a deletion, its last version plus 1; 0 if the trip never existed.
     version: i64,
-    /// The number of the last change to this id within the unit of work, from 1.
+    /// The number of the last change to this id. The unit of work numbers its changes from 1.
     last_change: Option<i64>,
     /// The version of the row in the trips table, if there is one.
     row_version: Option<i64>,

@@ -19,7 +19,8 @@ impl<'a> FromRequest<'a> for Representation {
 }
 
 impl Representation {
-    /// Returns HTML only if the client weights it higher than JSON. A client that accepts anything gets JSON.
+    /// Returns HTML only if the client gives HTML a higher weight than JSON. A client that accepts anything
+    /// gets JSON.
     pub fn preferred(headers: &HeaderMap) -> Self {
         let html = weight(headers, "text", "html");
         if html > 0.0 && html > weight(headers, "application", "json") { Self::Html } else { Self::Json }
@@ -31,8 +32,8 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
     weight(headers, "text", "html") > 0.0
 }
 
-/// Returns whether the client accepts JSON, or names the media type of problems. A client that sends no
-/// `Accept` header accepts everything.
+/// Returns whether the client accepts JSON, or lists `application/problem+json` with a weight above 0. A
+/// client that sends no `Accept` header accepts everything.
 pub fn accepts_json(headers: &HeaderMap) -> bool {
     let is_problem = |range: &str| range.eq_ignore_ascii_case("application/problem+json");
     weight(headers, "application", "json") > 0.0

@@ -1,7 +1,7 @@
 //! A JSON body that lists many operations, each of which succeeds or fails on its own.
 //!
-//! An error in the body as a whole (malformed JSON, too many operations, an operation without a valid
-//! `op_id`) rejects the request. An error in one operation is reported for that operation, and the other
+//! If the body as a whole has an error (malformed JSON, too many operations, an operation without a valid
+//! `op_id`), the request is rejected. An error in one operation is reported for that operation, and the other
 //! operations are executed.
 
 use std::marker::PhantomData;
@@ -49,7 +49,8 @@ pub struct Item<T> {
     pub op_id: Uuid,
     /// A digest of the operation's JSON, which does not depend on the order of the fields.
     pub digest: [u8; 32],
-    /// The parsed operation, or its JSON and the errors in it. Pointers are relative to the operation.
+    /// The parsed operation, or its JSON and the errors in it. The JSON pointers of these errors are relative
+    /// to the operation.
     pub checked: Result<T, (Value, Vec<FieldError>)>,
 }
 
@@ -81,9 +82,9 @@ impl<W: BatchBody> ParsePayload for Batch<W> {
 }
 
 impl<W: BatchBody> Batch<W> {
-    /// Reads the operations of `user` and converts each operation as soon as it is parsed, so that the JSON
-    /// of only one operation is in memory at a time. The caller must hold the returned admission until the
-    /// operations are processed.
+    /// Reads the operations of `user` and converts each operation as soon as it is parsed, so that only one
+    /// operation at a time is in memory as a tree of JSON values. The caller must hold the returned admission
+    /// until the operations are processed.
     ///
     /// # Errors
     ///

@@ -61,7 +61,8 @@ impl<T> Body<T> {
         match rules(self.value, &errors) {
             Ok(checked) if errors.is_empty() => return Ok(checked),
             Ok(_) => {}
-            // The rules did not see the rejected fields, so their errors for these fields are ignored.
+            // The rules did not see the rejected fields, so the errors that the rules report for these fields
+            // are ignored.
             Err(more) => {
                 let is_new = |error: &FieldError| !errors.iter().any(|known| known.pointer == error.pointer);
                 let more: Vec<FieldError> = more.into_iter().filter(is_new).collect();
@@ -111,7 +112,8 @@ impl<'a> FromRequest<'a> for NoBody {
     }
 }
 
-/// Converts a field of a merge patch (RFC 7396): `None` keeps the current value, `Some(None)` clears it.
+/// Converts a field of a merge patch (RFC 7396). In the result, `None` keeps the current value, and
+/// `Some(None)` removes the current value.
 pub fn into_patch<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
     match field {
         MaybeUndefined::Undefined => None,

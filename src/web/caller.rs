@@ -66,7 +66,7 @@ pub struct Authentication {
 pub trait RequiredScope: Send + Sync {
     /// The scope that the token must have, if any.
     const SCOPE: Option<Scope>;
-    /// The security scheme and the scope, separated by a space. The OpenAPI generator separates the two.
+    /// The security scheme and the scope, separated by a space. `http::openapi` splits the text at the space.
     const SCHEME: &'static str;
 }
 
@@ -154,7 +154,7 @@ impl<R> Caller<R> {
         self.scopes().contains(Scope::TripsRead)
     }
 
-    /// Returns the authentication methods of this request, or of the token (`amr`, RFC 8176).
+    /// Returns the authentication methods (`amr`, RFC 8176) of the credential.
     pub fn amr(&self) -> Vec<String> {
         match &self.credential {
             Credential::Token(token) => token.amr.clone(),
@@ -163,9 +163,9 @@ impl<R> Caller<R> {
         }
     }
 
-    /// Checks that the user has authenticated within [`STEP_UP_MAX_AGE`] (RFC 9470). The time is the
-    /// `auth_time` of the token; refreshing does not change it. A token that an operator minted and a
-    /// personal access token never pass this check.
+    /// Checks that the user has authenticated within the last [`STEP_UP_MAX_AGE`] (RFC 9470). The time of the
+    /// authentication is the `auth_time` of the token; refreshing does not change this time. A token that an
+    /// operator minted and a personal access token never pass this check.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl<R> Caller<R> {
         if is_recent { Ok(()) } else { Err(step_up_required(STEP_UP_MAX_AGE)) }
     }
 
-    /// Rejects a personal access token: only a logged-in user can authenticate again.
+    /// Rejects a personal access token, because only a logged-in user can authenticate again.
     ///
     /// # Errors
     ///

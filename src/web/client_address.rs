@@ -2,11 +2,11 @@
 //! they forward.
 //!
 //! Each proxy appends the address that it saw to a forwarding header. Only items that trusted proxies
-//! appended are reliable, so the list is read from its end: while the address belongs to a trusted proxy, the
-//! item before it is the next address. Reading stops at the first item that is not an address, and the client
-//! is then the last known proxy. A header from a peer that is not trusted has no effect. `X-Forwarded-For`
-//! takes precedence over `Forwarded` (RFC 7239), because a proxy that writes `X-Forwarded-For` may pass on
-//! `Forwarded` unchanged.
+//! appended are reliable, so the list is read from its end. The first address is that of the peer. While the
+//! current address belongs to a trusted proxy, reading continues with the next item from the end. Reading
+//! stops at the first item that is not an address, and the client is then the last known proxy. A header from
+//! a peer that is not trusted has no effect. `X-Forwarded-For` takes precedence over `Forwarded` (RFC 7239),
+//! because a proxy that writes `X-Forwarded-For` may pass on `Forwarded` unchanged.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_forwarded_is_read_only_if_x_forwarded_for_is_absent() {
+    fn the_forwarded_header_is_ignored_if_x_forwarded_for_is_present() {
         // S-84
         for (list, expected) in [
             ("for=192.0.2.1;proto=https", "192.0.2.1"),

@@ -1,8 +1,8 @@
 //! Conditional requests (RFC 9110 §13). `If-None-Match` avoids sending a state that the client has already.
 //! `If-Match` prevents a change to a state that the client has not seen.
 //!
-//! A malformed condition is rejected. If the server ignored the condition, the request would change a
-//! resource in any state.
+//! A malformed condition is rejected. If the server ignored such a condition, the request would change the
+//! resource whatever its state is.
 
 use poem::http::{HeaderName, HeaderValue, header};
 use poem::{Request, RequestBody, Result};
@@ -93,8 +93,8 @@ fn read(request: &Request, name: &HeaderName) -> Result<Option<EntityTags>, Prob
     })
 }
 
-/// `If-Match`: the resource must be in one of these states. If `EXCLUSIVE` is true, the operation rejects
-/// every request that has `If-None-Match`, with or without `If-Match`.
+/// `If-Match`: the resource must be in one of the states that the header lists. If `EXCLUSIVE` is true, the
+/// operation rejects every request that has `If-None-Match`, with or without `If-Match`.
 #[derive(Debug)]
 pub struct IfMatch<const EXCLUSIVE: bool = true>(pub Option<EntityTags>);
 

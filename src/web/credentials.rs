@@ -269,7 +269,7 @@ fn challenge_basic(problem: Problem) -> Problem {
 /// The identifier and password of an HTTP Basic credential, before any check.
 #[derive(Debug)]
 pub struct BasicCredentials {
-    /// The text before the first colon, without white space around it.
+    /// The text before the first colon, without leading and trailing white space.
     pub identifier: String,
     /// The text after the first colon.
     pub password: String,

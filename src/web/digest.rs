@@ -5,8 +5,8 @@ use crate::personal_tokens::digest::{ALGORITHM, DigestResponse, REALM};
 /// The maximum length of the header's value, in bytes.
 const MAX_BYTES: usize = 4096;
 
-/// Returns the value of a `WWW-Authenticate` header. `is_stale` means that the response was correct but its
-/// nonce is no longer valid, so the client can repeat the request without asking the user.
+/// Returns the value of a `WWW-Authenticate` header. `is_stale` means that the client's Digest response was
+/// correct but its nonce is no longer valid, so the client can repeat the request without asking the user.
 pub(super) fn challenge(nonce: &str, is_stale: bool) -> String {
     let stale = if is_stale { ", stale=true" } else { "" };
     format!(

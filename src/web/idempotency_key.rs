@@ -1,10 +1,10 @@
 //! The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): a request with a key is executed
 //! once, and every repetition gets the same response.
 //!
-//! A key has 1 to 255 visible ASCII characters, either bare or as a quoted RFC 9651 string, which the draft
-//! uses; the two forms are the same key. A malformed or duplicate header is rejected, because a client that
-//! sends the header relies on its effect. Requests are compared by method, path and body; white space and the
-//! order of fields in the body don't matter.
+//! A key has 1 to 255 visible ASCII characters. A client sends the key either bare or, as in the draft, as a
+//! quoted string (RFC 9651); both forms denote the same key. A malformed or duplicate header is rejected,
+//! because a client that sends the header relies on its effect. Requests are compared by method, path and
+//! body; white space and the order of fields in the body don't matter.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::idempotency::{
 pub const HEADER: &str = "idempotency-key";
 /// The maximum length of a key, in characters.
 const KEY_MAX: usize = 255;
-/// The `Retry-After` of a request whose first execution is still running, in seconds.
+/// The `Retry-After` of the response while the first request with the same key is still running, in seconds.
 const IN_PROGRESS_RETRY_SECS: u64 = 1;
 
 /// The idempotency key of a request, if it has one.
@@ -122,11 +122,11 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
     }
 }
 
-/// An operation whose request can be repeated. The value holds all parts of the request that the response
-/// needs. `T` is the result of the operation.
+/// An operation whose request can be repeated. An implementing type holds all parts of the request that the
+/// response needs. `T` is the result of the operation.
 pub trait Repeatable<T>: Send + Sync + 'static {
-    /// The part of the result that the response needs. As JSON, this part has at most 512 characters for a
-    /// request of any size.
+    /// The part of the result that the response needs. However large the request is, this part has at most
+    /// 512 characters as JSON.
     type Reference: Serialize + DeserializeOwned;
 
     /// Returns the part of the result that is saved.
@@ -137,7 +137,7 @@ pub trait Repeatable<T>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A problem if another operation has created the reference.
+    /// A problem if the response can't be built from this operation and the reference.
     fn response(&self, reference: Self::Reference) -> Result<SavedResponse, Problem>;
 }
 

@@ -90,9 +90,9 @@ impl<T: Send> IntoResponse for JsonStream<T> {
     }
 }
 
-/// Serializes an instant as `2026-11-22T01:16:00.123Z`: RFC 3339 in UTC, always with milliseconds. It does
-/// not use chrono's formatting, because a page of trips has forty instants, and chrono's formatting would
-/// take a twentieth of the time of the request.
+/// Serializes an instant as `2026-11-22T01:16:00.123Z`: RFC 3339 in UTC, always with milliseconds. This
+/// function does not use chrono's formatting, because a page of trips has forty instants, and chrono's
+/// formatting would take a twentieth of the time of the request.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub fn serialize_instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Re
     serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
 }
 
-/// Serializes an instant as [`serialize_instant`] does, if there is one.
+/// Serializes an optional instant: `Some` as [`serialize_instant`] does, and `None` as null.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Local dates and times, without a time zone. They are in the time zone of the stop or, if the stop has
-//! none, in the time zone of the trip.
+//! Local dates and times. Their text contains no time zone: they refer to the time zone of the stop or, if
+//! the stop has none, to the time zone of the trip.
 
 use std::borrow::Cow;
 

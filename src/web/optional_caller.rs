@@ -13,9 +13,9 @@ use crate::tokens::Scope;
 /// The security scheme of an operation whose access token is optional.
 const OPTIONAL_BEARER: &str = "bearerAuth optional";
 
-/// The user of the access token, if the request has one with the scope `account`. Other credentials are
-/// ignored. An access token that is not valid is rejected, so that the client gets a new token and repeats
-/// the request.
+/// The user of the Bearer token (an access token or a personal access token), if the request has one with the
+/// scope `account`. Credentials of other kinds are ignored. A Bearer token that is not valid is rejected, so
+/// that the client gets a new token and repeats the request.
 #[derive(Debug)]
 pub struct OptionalCaller(pub Option<Uuid>);
 

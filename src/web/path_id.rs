@@ -11,7 +11,7 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseRe
 use serde_json::Value;
 use uuid::Uuid;
 
-/// An id in a path. Text in any other form results in 404.
+/// An id in a path, in canonical form. Any other text results in 404.
 #[derive(Debug, Clone, Copy)]
 pub struct PathId(Uuid);
 

@@ -85,7 +85,7 @@ pub struct Problem {
     code: ProblemCode,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
-    /// Whether the input has more errors.
+    /// Whether the input has more errors than `errors` contains.
     is_truncated: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The token and the methods of a login that continues with a second factor.
@@ -99,7 +99,7 @@ impl FieldError {
         Self { pointer: pointer.into(), code: code.to_owned(), detail: detail.into() }
     }
 
-    /// Prefixes the pointer, for a value that is nested at `pointer`.
+    /// Puts `pointer` before the pointer of the error, for a value that is nested at `pointer`.
     #[must_use]
     pub fn under(self, pointer: &str) -> Self {
         Self { pointer: format!("{pointer}{}", self.pointer), ..self }
@@ -119,7 +119,8 @@ impl Problem {
         Self { source: Some(source.into()), ..Self::new(ProblemCode::Internal, detail) }
     }
 
-    /// Creates a problem for invalid input. A single error is also the detail of the problem.
+    /// Creates a problem for invalid input. If there is only one error, its detail is also the detail of the
+    /// problem.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [error] => Cow::Owned(error.detail.clone()),
@@ -144,7 +145,7 @@ impl Problem {
         self.errors.len()
     }
 
-    /// Prefixes the pointers of all errors, for a value that is nested at `pointer`.
+    /// Puts `pointer` before the pointers of all errors, for a value that is nested at `pointer`.
     #[must_use]
     pub fn under(mut self, pointer: &str) -> Self {
         self.errors = self.errors.into_iter().map(|error| error.under(pointer)).collect();

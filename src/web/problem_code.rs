@@ -96,7 +96,7 @@ pub enum ProblemCode {
     NoSigningKey,
     /// The clocks of the server and of the database differ.
     WrongClock,
-    /// Another server on the database has another public URL.
+    /// Another server on the same database has another public URL.
     WrongPublicUrl,
     /// The schema of the database is newer than this version supports.
     NewerSchema,
@@ -173,7 +173,7 @@ impl ProblemCode {
             Self::InvalidIdempotencyKey => ("invalid_idempotency_key", 400, "Invalid idempotency key", "fix_input",
                 "An `Idempotency-Key` has 1 to 255 visible ASCII characters, and a request has at most one."),
             Self::Unauthenticated => ("unauthenticated", 401, "Authentication required", "reauthenticate",
-                "The request has no credential of the kind that this operation requires. `WWW-Authenticate` names it."),
+                "The request has no credential of the kind that this operation requires. The `WWW-Authenticate` header names the accepted kinds."),
             Self::InvalidToken => ("invalid_token", 401, "Invalid or expired access token", "refresh",
                 "The access token has expired, was revoked, or was not issued by this server."),
             Self::InvalidCredentials => ("invalid_credentials", 401, "Wrong identifier or password", "reauthenticate",

@@ -118,7 +118,7 @@ describe("the documentation", { concurrency: 2 }, () => {
     await ada.close();
   });
 
-  test("the page contains neither the word Logout nor the word Cancel, and Reset restores the example", async () => {
+  test("the page contains neither the word Logout nor the word Cancel, and the Reset button restores the example", async () => {
     // N-25
     const ada = await openProfile(PHONE);
     const { page } = ada;

@@ -1,5 +1,5 @@
-// Tests the life of an account with only what a person can use: the page /docs, the mailbox, and the pages that the
-// links in mails open. The expected texts are on the screen. The screenshots are for a person to look at.
+// Tests the life of an account as a person uses it: by the page /docs, the mailbox, and the pages that the
+// links in mails open. The tests check the texts on the screen. The screenshots are for a person to look at.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const WINDOWS = {
   desktop: { viewport: { width: 1280, height: 900 } },
   phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 },
 };
-// What the newcomer does, apart from failed logins, the newest first.
+// The security events of the newcomer, without failed logins, the newest first.
 const EVENTS = [
   "login_succeeded", "email_change_undone", "email_changed", "email_change_requested", "reauthenticated",
   "login_succeeded", "password_reset", "session_ended", "email_confirmed", "signup",
@@ -54,7 +54,7 @@ class Newcomer {
     await this.page.getByText(`Signed in as ${name}`).waitFor();
   }
 
-  // Tries to log in at the top of the page, and reads why it fails.
+  // Tries to log in at the top of the page, and waits for the message that the login is refused.
   async isRefused(identifier, password) {
     await enter(this.page, identifier, password, "Log in");
     await this.page.getByRole("alert").filter({ hasText: REFUSED }).waitFor();

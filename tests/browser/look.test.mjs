@@ -47,7 +47,7 @@ describe("every page", { concurrency: 2 }, () => {
         const backgrounds = new Set();
         const paths = ["docs", ...OPERATIONS, "problems", "problems/invalid", link, "api/v1/shared/revoked", "no/such/page"];
         for (const path of paths) {
-          // Otherwise a link that differs only in the fragment would not load the page again.
+          // From the same page, a link that differs only in the fragment would not load the page again.
           await ada.page.goto("about:blank");
           await ada.page.goto(`${SERVER}/${path}`);
           assert.match(await ada.page.locator(".brand").innerText(), /^Tripgate(\s\d+\.\d+\.\d+)?$/);

@@ -23,7 +23,7 @@ function decoded(message) {
 // Waits for the newest mail to an address whose text matches `pattern`, and returns the match.
 export async function mail(address, pattern) {
   for (let attempts = 0; attempts < ATTEMPTS; attempts += 1) {
-    // The server creates the folder with the first mail. The names begin with the time.
+    // The server creates the folder when it writes the first mail. Each file name begins with the time.
     const names = existsSync(OUTBOX) ? readdirSync(OUTBOX) : [];
     for (const name of names.filter((name) => name.endsWith(".eml")).sort().reverse()) {
       const message = readFileSync(`${OUTBOX}/${name}`, "utf8");

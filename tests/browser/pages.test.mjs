@@ -83,7 +83,7 @@ describe("the documentation", { concurrency: 3 }, () => {
     await ada.close();
   });
 
-  test("the page uses the token of a user who authenticates again, and shows a new name", async () => {
+  test("the page uses the new token after the user authenticates again, and shows a changed username", async () => {
     const ada = await openProfile();
     await visit(ada.page);
     await signUp(ada.page, "careful");

@@ -10,7 +10,7 @@ export const PASSWORD = "a red kite over Lisbon";
 
 let browser;
 
-// Starts the browser once. A test file without a selected test starts none, so its process ends.
+// Starts the browser once. A test file without a selected test starts no browser, so its process can end.
 function launch() {
   // Root can't use the browser's sandbox. The browser loads pages from this server only.
   browser ??= chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });

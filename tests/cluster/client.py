@@ -105,12 +105,12 @@ class Client:
         return reply
 
     def with_access_token(self, reply):
-        """Returns the token grant of a response. Its access token knows the clock of the replica."""
+        """Returns the token grant of a response. The access token records how wrong the replica's clock was."""
         shifts = self.replicas[reply.replica].clock.shifts(*reply.times)
         return reply.body | {"access_token": AccessToken(reply.body["access_token"], shifts)}
 
     def connect(self, number):
-        """Returns a new connection, or None if the replica refuses it. Then nothing was sent."""
+        """Returns a new connection, or None if the replica refuses the connection, so that nothing was sent."""
         connection = http.client.HTTPConnection("127.0.0.1", self.replicas[number].port, timeout=self.timeout,
                                                 source_address=(self.address, 0))
         try:
@@ -163,9 +163,10 @@ class Client:
         self.journal.count(operation, "response dropped")
 
     def check_refusal(self, operation, reply, token):
-        """Checks that a refused access token is of an ended session, or of a replica with another clock.
+        """Checks that a refused token belongs to an ended session, or was issued by a replica with another clock.
 
-        The difference of an hour is longer than the lifetime of the token. The client has to refresh.
+        A wrong clock differs by an hour, which is longer than the lifetime of the token. The client must then
+        refresh the token.
         """
         token.is_refused, reply.outcome = True, NOT_DONE
         differs = len(token.shifts | self.replicas[reply.replica].clock.shifts(*reply.times)) > 1
@@ -181,7 +182,7 @@ class Client:
             or reply.status in (502, 503, 504) and self.replicas[reply.replica].is_proxy and not reply.body
             or reply.status == 507 and code == "storage_full" and self.allows_full_disk
         )
-        self.journal.expect("no 5xx but 503 with a documented code", is_documented,
+        self.journal.expect("no 5xx except 503 with a documented code", is_documented,
                             lambda: f"{operation} {method}: {reply}")
         if reply.detail != "connection broken":
             self.journal.expect("a response arrives in time", seconds < RESPONSE_SECS or self.timeout < RESPONSE_SECS,

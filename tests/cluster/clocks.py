@@ -1,4 +1,4 @@
-"""Sets the system clocks of the replicas, by the shim of tests/interop/clock_shim."""
+"""Sets the system clocks of the replicas, with the shim in tests/interop/clock_shim."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def compile_shim(folder):
 
 
 class Clock:
-    """The system clock of one replica, and by how much it was wrong at which times."""
+    """The system clock of one replica, and the history of the shifts of this clock."""
 
     def __init__(self, library, file, journal):
         self.library, self.file, self.journal = library, file, journal
@@ -44,7 +44,7 @@ class Clock:
             file.write(struct.pack("=q", shift * 1000))
 
     def set(self, shift):
-        """Shifts the clock by seconds. Takes effect at once, also in a running process."""
+        """Shifts the clock by `shift` seconds. Takes effect at once, also in a running process."""
         # Keep the earlier changes: for a request that runs at this moment, `shifts` returns the old shift and
         # the new one.
         self.changes = [*self.changes, (self.journal.now(), shift)]

@@ -1,4 +1,4 @@
-"""Small disks for the data of database servers, which can be filled."""
+"""Small disks that the test can fill, for the data of database servers."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ SIZE_MIB = 768
 
 
 class Disk:
-    """A folder. As root it is a file system of its own, in memory, so that it can be full."""
+    """A folder. If the test runs as root, the folder is a separate file system in memory, which can be full."""
 
     def __init__(self, path):
         self.path, self.filler = path, path / "filler"

@@ -1,4 +1,4 @@
-"""The faults, and the measurements around each: when writes succeed again."""
+"""The faults, and the measurement of each: how long it takes until writes succeed again."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ class Faults:
         """Returns the faults with these names, without those that are not possible here."""
         known = [*self.kinds, *self.missing]
         if unknown := [name for name in names if name not in known]:
-            raise StartError(f"no faults: {', '.join(unknown)}; the faults are {', '.join(known)}")
+            raise StartError(f"unknown faults: {', '.join(unknown)}; the known faults are {', '.join(known)}")
         return [self.kinds[name] for name in names if name in self.kinds]
 
     def next(self):
@@ -44,7 +44,7 @@ class Faults:
         return self.queue.pop()
 
     def run_one(self, fault=None, *arguments):
-        """Causes one fault, measures, and waits for the recovery. Returns whether the cluster recovered."""
+        """Causes one fault, measures its effect, and waits for the recovery. Returns whether the cluster recovered."""
         fault = fault or self.next()
         record = {"fault": fault.__name__.replace("_", " "), "at": self.journal.now()}
         self.journal.faults.append(record)
@@ -90,7 +90,7 @@ class Faults:
         replica.kill()
 
     def rolling_restart(self, record):
-        """Restarts the replicas one after another with SIGTERM; the next one when the last is ready."""
+        """Restarts the replicas one after another with SIGTERM. Each must be ready before the next one stops."""
         record["target"] = "all replicas"
         for replica in self.replicas.all:
             self.upgrades.restart(replica)
@@ -131,7 +131,8 @@ class Faults:
         record["since"] = self.journal.now()
 
     def kill_node(self, record):
-        """Kills a node of the database, of PostgreSQL the primary, with SIGKILL. It rejoins later."""
+        """Kills a node of the database with SIGKILL: the primary of PostgreSQL, or any node of Galera. The node
+        rejoins later."""
         node = self.choose_node()
         record["target"] = self.engine.nodes[node].name
         with Promotion(self.engine, node, self.journal, record) as promotion:
@@ -144,7 +145,7 @@ class Faults:
         self.engine.restart_node(node)
 
     def pause_node(self, record):
-        """Stops a node with SIGSTOP. Its connections stay open and nothing comes back."""
+        """Stops a node with SIGSTOP. The connections to the node stay open, but the node does not respond."""
         node, seconds = self.choose_node(), self.random.choice(PAUSE_NODE_SECS)
         record["target"], record["since"] = f"{self.engine.nodes[node].name} for {seconds} s", self.journal.now()
         with Promotion(self.engine, node, self.journal, record):
@@ -154,7 +155,7 @@ class Faults:
             self.wait_for_writes(record)
 
     def kill_standby(self, record):
-        """Kills the standby. Writes wait until the primary does not wait for it any more."""
+        """Kills the standby. Writes are delayed until the primary stops waiting for the standby."""
         node = 1 - self.choose_node()
         record["target"] = self.engine.nodes[node].name
         self.engine.kill_node(node)
@@ -164,7 +165,7 @@ class Faults:
         self.engine.restart_node(node)
 
     def pause_standby(self, record):
-        """Stops the standby with SIGSTOP. Every COMMIT waits for it, so outcomes become unknown."""
+        """Stops the standby with SIGSTOP. Every COMMIT waits for the standby, so outcomes become unknown."""
         node = 1 - self.choose_node()
         record["target"], record["since"] = f"{self.engine.nodes[node].name}, 10 s", self.journal.now()
         stopped = self.engine.pause_node(node)
@@ -186,7 +187,7 @@ class Faults:
         self.engine.restart_node(primary)
 
     def lose_data(self, record):
-        """Kills a node and deletes its data. It rejoins with a copy of the data of another node (SST)."""
+        """Kills a node and deletes its data. The node rejoins with a copy of the data of another node (SST)."""
         node = self.choose_node()
         record["target"] = self.engine.nodes[node].name
         self.engine.kill_node(node)
@@ -207,7 +208,7 @@ class Faults:
             self.engine.restart_node(node)
 
     def fill_disk(self, record):
-        """Fills the disk of the primary, and makes it need space for its WAL, so that it crashes."""
+        """Fills the disk of the primary. Then makes the primary write WAL, so that it crashes for lack of space."""
         node = self.choose_node()
         record["target"], record["since"] = self.engine.nodes[node].name, self.journal.now()
         self.load.allow_full_disk()

@@ -86,7 +86,7 @@ class Node:
         return [self.process.pid] if is_alive else []
 
     def status(self):
-        """Returns the state of the node, its readiness and the size of its cluster, or an empty list."""
+        """Returns the size of the node's cluster, the state of the node and its readiness, or an empty list."""
         query = ("SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN "
                  "('WSREP_CLUSTER_SIZE', 'WSREP_LOCAL_STATE_COMMENT', 'WSREP_READY') ORDER BY VARIABLE_NAME")
         try:
@@ -129,7 +129,7 @@ class GaleraCluster:
         first.start("--wsrep-new-cluster", f"--init-file={init}")
         wait_for("the start of the first node", lambda: "Synced" in first.status(), 60, first.process)
         for node in self.nodes[1:]:
-            # A node without data gets a copy of the first one.
+            # A node without data gets a copy of the data of the first node.
             node.start()
             wait_for(f"the start of {node.name}", lambda node=node: "Synced" in node.status(), 120, node.process)
         wait_for("the cluster", self.is_healthy, 30)

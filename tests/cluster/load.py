@@ -22,7 +22,7 @@ class Probe:
     """
 
     def __init__(self, replicas, target, number, journal, seed):
-        """Writes to `replicas[target]`; `number` is that of the probe."""
+        """Creates a probe that writes to `replicas[target]`. `number` is the number of the probe."""
         self.target, self.number, self.journal = target, number, journal
         self.client = Client(replicas, journal, f"127.0.3.{number + 1}", seed, PROBE_TIMEOUT_SECS)
         self.account = Account(f"probe{number}-{seed}", self.client, journal)
@@ -76,7 +76,7 @@ class Load:
         self.is_stopping, self.threads = threading.Event(), []
 
     def allow_full_disk(self):
-        """Accepts 507 from now on."""
+        """Makes all clients accept 507 from now on."""
         for user in self.users:
             user.client.allows_full_disk = user.account.client.allows_full_disk = True
         for probe in self.probes:
@@ -92,7 +92,7 @@ class Load:
             self.threads.append(thread)
 
     def guarded(self, function, *arguments):
-        """A response that the harness does not understand is a violation, not the silent end of a thread."""
+        """Runs a function in this thread. Records an exception as a violation, so that no thread ends silently."""
         try:
             function(*arguments)
         except Exception as error:  # pylint: disable=broad-except
@@ -129,7 +129,7 @@ class Load:
 
     def verify_user(self, user):
         for session in filter(None, user.sessions):
-            # The refresh token of every session that was not ended is good.
+            # The refresh token of every session that was not ended must be valid.
             self.retry(session.exchange, session.refresh_token)
         session = self.retry(user.account.begin_session)
         if session is None:

@@ -64,7 +64,7 @@ class Node:
         self.patroni = Process(self.name, command, self.folder, {"LC_ALL": "C.UTF-8"})
 
     def roots(self):
-        """Returns the processes whose descendants are this node. Patroni does not stay the parent of PostgreSQL."""
+        """Returns the root processes of this node: Patroni, and PostgreSQL, which does not stay a child of Patroni."""
         found = [self.patroni.pid] if self.patroni and not self.patroni.has_ended() else []
         try:
             postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
@@ -190,14 +190,14 @@ class PostgresCluster:
         return pause(self.nodes[number].roots())
 
     def restart_node(self, number):
-        """Starts a killed node. Patroni rewinds it if the other node is the primary now."""
+        """Starts a killed node. Patroni rewinds this node if the other node is the primary now."""
         self.nodes[number].start()
 
     def fill_disk(self, number):
         self.nodes[number].disk.fill()
 
     def use_disk(self):
-        """Writes and switches the WAL, so that the server needs new files for it."""
+        """Writes and switches the WAL, so that the server needs new files for the WAL."""
         message = "SELECT pg_logical_emit_message(false, 'test', repeat('x', 100000)); SELECT pg_switch_wal()"
         for _ in range(12):
             try:

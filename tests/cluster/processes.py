@@ -1,8 +1,8 @@
 """Starts, stops and signals the processes of a cluster.
 
-Database servers refuse to run as root. If the test runs as root, it starts them as the user `nobody`. Each process has its own
-log file and its own process group. A node is a tree of processes; `kill` and `pause` act on the whole tree
-as the loss or the freeze of a machine would.
+Database servers refuse to run as root. If the test runs as root, it starts the database servers as the user
+`nobody`. Each process has its own log file and its own process group. A node is a tree of processes; `kill` and
+`pause` act on the whole tree, as the loss or the freeze of a machine would.
 """
 
 import os
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# The first address of the ports; ephemeral ports of outgoing connections begin above.
+# The range of the ports. The ephemeral ports of outgoing connections begin above this range.
 FIRST_PORT, LAST_PORT = 20000, 32000
 
 
@@ -111,7 +111,7 @@ def signal_all(pids, number):
 
 
 def pause(roots):
-    """Stops the trees of processes with SIGSTOP, parents first, until no new child is found. Returns them."""
+    """Stops the trees of processes with SIGSTOP, parents first, until no new child is found. Returns the pids."""
     stopped = []
     while new := [pid for pid in tree(roots) if pid not in stopped]:
         signal_all(new, signal.SIGSTOP)
@@ -124,7 +124,7 @@ def resume(pids):
 
 
 def kill(roots):
-    """Kills the trees of processes with SIGKILL. They are stopped first, so that none starts another."""
+    """Kills the trees of processes with SIGKILL. Stops the processes first, so that they start no other process."""
     pids = pause(roots)
     signal_all(pids, signal.SIGKILL)
     deadline = time.monotonic() + 10
@@ -142,7 +142,7 @@ def is_running(pid):
 
 
 class Process:
-    """A process with a log file, which it appends to."""
+    """A process whose output is appended to a log file."""
 
     def __init__(self, name, command, folder, environment=None):
         self.name, self.log = name, folder / f"{name}.log"
@@ -156,7 +156,7 @@ class Process:
         return self.child.poll() is not None
 
     def terminate(self, seconds=20):
-        """Ends the process with SIGTERM, after `seconds` with SIGKILL. Returns whether SIGTERM was enough."""
+        """Ends the process with SIGTERM, or after `seconds` with SIGKILL. Returns whether SIGTERM was enough."""
         if self.has_ended():
             return True
         self.child.terminate()

@@ -48,7 +48,7 @@ class Replica:
         self.process.kill()
 
     def restart(self):
-        """Ends the process with SIGTERM; the supervisor starts another. Returns whether it ended in time."""
+        """Ends the process with SIGTERM; the supervisor starts another. Returns whether the process ended in time."""
         self.ended_by_harness.add(self.process.pid)
         return self.process.terminate()
 
@@ -118,7 +118,7 @@ class Replicas:
                     replica.start()
 
     def note_end(self, replica):
-        """Reports the end of a process that the harness did not end. A start may fail without a database."""
+        """Reports a process that ended by itself or failed to stop cleanly. A start may fail without a database."""
         status = replica.process.child.returncode
         if replica.process.pid in replica.ended_by_harness:
             if status not in (0, -9):

@@ -8,11 +8,12 @@
 Debian it needs postgresql, patroni, etcd-server and haproxy. `galera`: three MariaDB servers with a replica each;
 mariadb-server, mariadb-backup and galera-4. The configuration files are those of docs/operations.md. The seed chooses
 the faults and the requests; the timing of the machine differs from run to run. As root, and with iptables, there are
-two more faults: a cut of the network between a replica and the database, and a full disk. With a C compiler, the clock
-of a replica is wrong by an hour.
+two more faults: a cut of the network between a replica and the database, and a full disk. With a C compiler, there is
+also a fault that sets the clock of a replica wrong by an hour.
 
 `--upgrade-to OTHER` names another version with the same schema: the replicas are replaced one after another. At the
-end, `--migrate-to NEWER` replaces them by a version with a newer schema; with `--stop-first`, all replicas stop before.
+end, `--migrate-to NEWER` replaces the replicas by a version with a newer schema. With `--stop-first`, all replicas
+stop before this migration.
 
     tests/cluster/run.py BINARY --engine postgres --upgrade-to OTHER --migrate-to NEWER
     tests/cluster/run.py BINARY --engine galera --faults kill_replica,cut_network --seed 7
@@ -58,7 +59,7 @@ from summary import print_summary
 from upgrades import Front
 
 REPLICAS = 3
-# After the last fault, writes with an unknown outcome get the time to end: a statement waits up to 10 seconds.
+# After the last fault, wait until writes with an unknown outcome have ended: a statement waits up to 10 seconds.
 SETTLE_SECS = 12
 PAUSE_SECS, SHORT_PAUSE_SECS = (4, 8), (2, 3)
 ENGINES = {"postgres": PostgresCluster, "galera": GaleraCluster}

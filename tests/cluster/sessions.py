@@ -14,8 +14,9 @@ PASSWORD = "a red kite over Lisbon"
 # An access token is valid for 300 seconds.
 REFRESH_AFTER_SECS, EXPIRES_AFTER_SECS = 120, 280
 ENDED_AFTER_SECS = 1.0
-# A request whose response the client did not read may still run on a replica. If it came after two more refreshes,
-# its token would be an old one, and the server would end the session. So the next refresh waits until it has ended.
+# A request whose response the client did not read may still run on a replica. If the replica processed this request
+# after two more refreshes, its token would be an old one, and the server would end the session. So the next refresh
+# waits until this request has ended.
 REQUEST_SECS = 12
 
 
@@ -64,7 +65,7 @@ class Account:
 
     def begin_session(self):
         """Signs up or logs in. Returns a session, or None."""
-        # One sign-up at a time: of two, one would get 409.
+        # Only one sign-up at a time: of two concurrent sign-ups, one would get 409.
         with self.lock:
             grant = None if self.exists else self.sign_up()
         if self.exists and not grant:
@@ -92,7 +93,7 @@ class Session:
         return time.monotonic() >= self.next_refresh
 
     def token(self):
-        """Returns an access token that is good, or None if the refresh does not succeed now."""
+        """Returns a valid access token, or None if the token must be refreshed and the refresh fails."""
         age = time.monotonic() - self.taken
         if (age > REFRESH_AFTER_SECS or self.access.is_refused) and self.may_refresh():
             self.refresh()
@@ -121,8 +122,9 @@ class Session:
     def refresh_with_lost_reply(self):
         """Drops the response, and repeats the same refresh token.
 
-        Not if an earlier refresh of this token has an unknown outcome: the grace period of 30 seconds may have begun
-        with it, so a dropped request that runs late, after the use of the successor, would end the session.
+        If an earlier refresh of this token has an unknown outcome, refreshes without dropping a response: the earlier
+        refresh may have begun the grace period of 30 seconds. A dropped request that runs late, after the use of the
+        successor, would then end the session.
         """
         if self.is_uncertain:
             self.refresh()
@@ -170,7 +172,7 @@ class EndedSessions:
                 due = [session for at, session in self.waiting if at <= time.monotonic()]
                 self.waiting = [entry for entry in self.waiting if entry[1] not in due]
             for session in due:
-                # In threads, because a replica without its database takes seconds to reply.
+                # Check in threads, because a replica without its database takes seconds to respond.
                 threading.Thread(target=self.check, args=(session,), daemon=True).start()
 
     def check(self, session, is_final=False):

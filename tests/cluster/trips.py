@@ -1,9 +1,9 @@
 """The model of a trip, and the checks against it.
 
 The notes of a trip are a list of tags. Each write appends one new tag to the notes that the client has read, and
-names the version that it has read (`If-Match`, or `base_version` of a sync operation). So a lost update, a write
-that was acknowledged and is missing, and a write that the server reported as not done but did, all show in the
-tags of any later read.
+names the version that it has read (`If-Match`, or `base_version` of a sync operation). Therefore the tags of any
+later read show a lost update, a write that was acknowledged but is missing, and a write that was done although the
+server reported it as not done.
 """
 
 import threading
@@ -12,7 +12,7 @@ MAX_TAGS = 400
 
 
 class TripModel:
-    """What a client knows about one trip. Several devices may use it at the same time."""
+    """What a client knows about one trip. Several devices may use one model at the same time."""
 
     def __init__(self, trip_id, journal):
         self.id, self.journal, self.lock = trip_id, journal, threading.Lock()
@@ -20,11 +20,11 @@ class TripModel:
         self.sent, self.acknowledged, self.unknown, self.not_done = set(), set(), set(), set()
         self.by_version = {}
         self.version, self.etag, self.notes = 0, "", ""
-        # None, or "unknown" or "acknowledged" after the request to delete the trip.
+        # The outcomes of the requests to create and to delete the trip: "unknown", "acknowledged", or None.
         self.creation, self.deletion = None, None
 
     def snapshot(self):
-        """Returns the tags and the version that every read from now on must contain."""
+        """Returns the tags that every read from now on must contain, and the minimum version of such a read."""
         with self.lock:
             return set(self.acknowledged), self.version
 
@@ -84,7 +84,7 @@ class TripModel:
                lambda: f"{what}, trip {self.id} version {version}: missing {sorted(acknowledged - present)}")
         expect("writes that were reported as not done are absent", not forbidden,
                lambda: f"{what}, trip {self.id} version {version}: {sorted(forbidden)}")
-        expect("nothing is present but what was sent", present <= possible | forbidden,
+        expect("only tags that a client sent are present", present <= possible | forbidden,
                lambda: f"{what}, trip {self.id}: {sorted(present - possible - forbidden)}")
         expect("no write is applied twice", len(tags) == len(present), lambda: f"{what}, trip {self.id}: {tags}")
         expect("versions do not go backwards", version >= known_version,

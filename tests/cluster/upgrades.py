@@ -17,7 +17,7 @@ MIXED_SECS = (3, 8)
 
 
 class Front:
-    """HAProxy in front of the replicas, with the document's file. A client uses it like a replica."""
+    """HAProxy in front of the replicas, with the document's configuration. A client uses it like a replica."""
 
     number, is_out, is_proxy = "HAProxy", False, True
 
@@ -30,7 +30,7 @@ class Front:
         self.process, self.clock = None, self
 
     def shifts(self, since, until):
-        """Returns the shifts of the clocks of all replicas, as one `Clock` does."""
+        """Returns the shifts of the clocks of all replicas, like `Clock.shifts` of one clock."""
         return set().union(*(replica.clock.shifts(since, until) for replica in self.replicas))
 
     def start(self):
@@ -90,7 +90,7 @@ class Upgrades:
         record["target"] = f"version {old} to {first.version()}"
 
     def expect_report(self, replicas, kind):
-        """Checks that each of the replicas reports a difference to another server within two heartbeats."""
+        """Checks that each of the replicas reports a difference to another server within 30 seconds."""
         for replica in replicas:
             is_reported = self.wait_until(lambda replica=replica: replica.reports(kind), 2 * NOTICE_SECS)
             self.journal.expect("servers that differ are reported", is_reported, f"{kind}, replica {replica.number}")
@@ -128,5 +128,5 @@ class Upgrades:
             is_out = self.wait_until(lambda replica=replica: self.front.status(replica) == "DOWN", CHECK_SECS)
             self.journal.expect("the load balancer takes out a replica that is not ready", is_out,
                                 f"replica {replica.number}")
-            # From now on, the clients of this test also leave it out.
+            # From now on, the clients of this test send no requests to this replica either.
             replica.is_out = True

@@ -117,7 +117,7 @@ class User:
             self.read_trip(trip, token)
 
     def expect_refusal(self, trip, reply, statuses):
-        """A conflict is expected only if another write was, or may have been, the reason."""
+        """Checks that a refusal has one of the expected statuses, and 404 only if the trip may be deleted."""
         if reply.outcome != NOT_DONE:
             is_expected = reply.status in statuses and (reply.status != 404 or trip.deletion)
             self.journal.expect("a refusal has a reason", is_expected, lambda: f"trip {trip.id}: {reply}")
@@ -151,7 +151,7 @@ class User:
             was_unknown = was_unknown or reply.outcome == UNKNOWN
             time.sleep(0.3)
         # If every attempt certainly failed, the trip must still exist. After an attempt with an unknown outcome or
-        # a 404, it is possibly deleted.
+        # a 404, the trip may be deleted.
         trip.deletion = "unknown" if was_unknown or reply.status == 404 else None
 
     # --- synchronisation
@@ -179,7 +179,7 @@ class User:
         (trip.may_be_written if was_unknown else trip.was_not_written)(tag)
 
     def pushed(self, trip, tag, version, result, was_unknown):
-        """Records the result of an operation. After an unknown outcome, `conflict` may be its own effect."""
+        """Records the result of an operation. After an unknown outcome, the operation may conflict with itself."""
         status, state = result["status"], result.get("trip", {})
         if status == "applied":
             trip.was_written(tag, state["version"], "", state["notes"])
@@ -195,7 +195,7 @@ class User:
             self.journal.expect("a refusal has a reason", is_expected, f"trip {trip.id}: {result}")
 
     def pull(self, device, token):
-        """Reads the feed from the cursor of the device to its end."""
+        """Reads the feed from the cursor of the device to the end of the feed."""
         feed, trips = self.feeds[device], dict(self.state.trips)
         before = {trip.id: trip.snapshot() for trip in trips.values()}
         expected = {trip.id: (before[trip.id][1], trip.deletion == "acknowledged") for trip in trips.values()}
@@ -215,7 +215,7 @@ class User:
     # --- shares
 
     def share(self, _device, token):
-        """Shares a trip, reads the link, ends it, and reads it again on every replica."""
+        """Shares a trip, reads the link, ends the share, and reads the link again on every replica."""
         trip = self.some_trip()
         if trip is None:
             return
@@ -246,7 +246,7 @@ class User:
                             session.refresh_twice_at_once])()
 
     def end_session(self, device, token):
-        """Logs in on a third device, and ends that session by one of two ways."""
+        """Logs in on a third device, and ends that session in one of two ways."""
         other = self.account.begin_session()
         if other is None:
             return
@@ -270,7 +270,7 @@ class User:
                 return
 
     def guess_passwords(self, _device, _token):
-        """Tries wrong passwords for one name from an address of its own. At most ten are compared."""
+        """Tries wrong passwords for one name from a separate address. The server must compare at most ten."""
         numbers = self.random.randint(100, 250), self.random.randrange(256), self.random.randint(1, 254)
         guesser = self.client.from_address("127.{}.{}.{}".format(*numbers))
         body = {"identifier": f"victim-{version_7()[-12:]}", "password": "not the password"}

@@ -7,8 +7,8 @@
 //! even if it tests something else.
 //!
 //! A comment such as `// S-53` cites a requirement of `docs/security.md`. The other ids mark tests of defects
-//! that were found and corrected: `// A-…` in attacks on the server, `// F-…` by injecting faults, and `//
-//! N-…` while using the server as a new user, app developer or operator.
+//! that were found and corrected. They were found in attacks on the server (`// A-…`), by injecting faults
+//! (`// F-…`), and while using the server as a new user, app developer or operator (`// N-…`).
 
 #![expect(
     clippy::unwrap_used,

@@ -3,8 +3,8 @@
 
     tests/sdk/generate_and_use.py BINARY NODE_MODULES CARGO_ROOT
 
-The TypeScript, Python and Rust SDKs are type-checked and run one scenario against a server: sign up, log
-in, refresh, page, retry, conflict, validation errors, log out. The Kotlin, Swift and Dart SDKs are parsed,
+The TypeScript, Python and Rust SDKs are type-checked and run one scenario against a server: sign-up, login,
+refresh, paging, retry, conflict, validation errors, logout. The Kotlin, Swift and Dart SDKs are parsed,
 and Kotlin's models are compiled. A generator's warning is a failure, and so is a method whose name differs
 from docs/app-developers.md. NODE_MODULES and CARGO_ROOT contain the generators that the commands name, in
 the same versions.

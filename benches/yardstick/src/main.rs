@@ -1,11 +1,13 @@
 //! Baselines and clients for the benchmarks. A baseline is as fast as the library that it uses.
 //!
-//! `yardstick hello PORT`: a hello-world route on Tripgate's own accept loop. `yardstick
-//! hello-on-poem PORT`: the same on poem's server. `yardstick bcrypt COST THREADS SECONDS`: a loop
-//! that hashes. `yardstick writes DATABASE CLIENTS SECONDS`: one transaction per new trip.
-//! `yardstick refreshes PORT FILE SECONDS`: one client per refresh token in the file. `yardstick passkeys PORT ORIGIN
-//! FILE SECONDS`: one device with a passkey per access token in the file.
-//! With other arguments, as from `cargo test --all-targets`, it only prints its usage.
+//! - `yardstick hello PORT`: a hello-world route on Tripgate's own accept loop.
+//! - `yardstick hello-on-poem PORT`: the same route on poem's server.
+//! - `yardstick bcrypt COST THREADS SECONDS`: a loop that hashes.
+//! - `yardstick writes DATABASE CLIENTS SECONDS`: one transaction per new trip.
+//! - `yardstick refreshes PORT FILE SECONDS`: one client per refresh token in the file.
+//! - `yardstick passkeys PORT ORIGIN FILE SECONDS`: one device with a passkey per access token in the file.
+//!
+//! With other arguments, as from `cargo test --all-targets`, the program only prints its usage.
 
 mod connection;
 mod hashes;

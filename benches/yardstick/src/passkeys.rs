@@ -15,7 +15,7 @@ use crate::connection::{Connection, Error, summary, text};
 
 /// The flags UP and UV of authenticator data: the user was present and was verified.
 const VERIFIED: u8 = 0b101;
-/// The flag AT of authenticator data: it contains a credential.
+/// The flag AT of authenticator data: the data contains a credential.
 const WITH_CREDENTIAL: u8 = 0b100_0000;
 
 struct Device {

@@ -10,9 +10,9 @@
 //!    characters, because input methods for Chinese, Japanese and Korean produce them (RFC 8265 §3.3.1).
 //! 2. A quoted local part whose content is a dot-atom loses its quotes: RFC 5321 §4.1.2 defines both forms as
 //!    the same mailbox.
-//! 3. The local part is compared without case: full case folding between NFD and NFC (canonical caseless
-//!    matching, Unicode D145). A character with a compatibility decomposition is never expanded, because `ﬁ`
-//!    and `fi` are two mailboxes.
+//! 3. The local part is compared without case: it is normalized to NFD, case-folded with full case folding,
+//!    and normalized to NFC (canonical caseless matching, Unicode D145). A character with a compatibility
+//!    decomposition is never expanded, because `ﬁ` and `fi` are two mailboxes.
 //! 4. The domain becomes A-labels in lower case (UTS 46, non-transitional).
 //!
 //! A username has no `@`. Only steps 1 and 3 apply to a username.

@@ -22,8 +22,8 @@ const SIGNATURE_MIN: usize = 8;
 const LONG_RATIO: usize = 4;
 /// The bytes of text for each byte of the short signature.
 const SHORT_RATIO: usize = 8;
-/// Texts of up to about this many bytes are short. On some databases, a search reads short texts directly,
-/// which costs less than maintaining an index of their signatures.
+/// The approximate maximum size of a short text, in bytes. On some databases, a search reads short texts
+/// directly, which costs less than maintaining an index of their signatures.
 const SHORT_TEXT_MAX: usize = 512;
 /// The number of bits of a character.
 const CHAR_BITS: u32 = 21;

@@ -186,7 +186,7 @@ impl Example for DeleteAccount {
     }
 }
 
-/// Returns the error of a new password that the policy rejects.
+/// Returns the field error for a new password that the policy rejects.
 pub fn password_error(pointer: &str, violation: PolicyViolation) -> FieldError {
     let code = match violation {
         PolicyViolation::TooShort(_) => "too_short",
@@ -292,8 +292,9 @@ impl AccountsApi {
 
     /// Get the account
     ///
-    /// Returns the account that the access token belongs to, to show who is logged in and to notice changes
-    /// that were made on another device. `usage` contains how much the user has stored, and the limits.
+    /// Returns the account that the access token belongs to, so that an app can show who is logged in and
+    /// notice changes that were made on another device. `usage` contains how much the user has stored, and
+    /// the limits.
     ///
     /// - 401 `invalid_token`: the token is not valid, for example because the account was deleted. Refresh
     ///   the tokens; if the refresh fails, log in.

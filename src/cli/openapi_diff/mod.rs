@@ -200,7 +200,7 @@ impl<'d> Comparison<'d> {
         self.properties(direction, part, old, new);
     }
 
-    /// Compares tagged unions, whose variants are named schemas. A request can get new variants.
+    /// Compares tagged unions, whose variants are named schemas. New variants of a request are compatible.
     fn variants(&mut self, direction: Direction, part: &str, old: &'d Value, new: &'d Value) {
         let (was, is) = (items(old.get("oneOf")), items(new.get("oneOf")));
         if old.get("discriminator").and_then(|it| it.get("propertyName"))
@@ -219,7 +219,7 @@ impl<'d> Comparison<'d> {
         }
     }
 
-    /// Compares `enum`. A request can get more values, and a response fewer.
+    /// Compares `enum`. More values in a request and fewer values in a response are compatible.
     fn values(&mut self, direction: Direction, part: &str, old: &Value, new: &Value) {
         let (narrow, wide) = if direction == Direction::Request { (old, new) } else { (new, old) };
         let is_compatible = match (narrow.get("enum"), wide.get("enum")) {

@@ -132,7 +132,7 @@ fn in_order(mut tables: BTreeMap<String, Table>) -> Result<Vec<Table>, CopyError
         let is_ready = |table: &Table| !table.parents.iter().any(|parent| tables.contains_key(parent));
         let Some(name) = tables.values().find(|table| is_ready(table)).map(|table| table.name.clone()) else {
             let names: Vec<&str> = tables.keys().map(String::as_str).collect();
-            return Err(CopyError::Schema(format!("the foreign keys of {} form a circle", names.join(", "))));
+            return Err(CopyError::Schema(format!("the foreign keys of {} form a cycle", names.join(", "))));
         };
         let Some(table) = tables.remove(&name) else { break };
         if table.key.is_empty() {

@@ -83,8 +83,8 @@ pub struct CopyProgress<'a> {
     pub total: u64,
 }
 
-/// Connects to a server with up to `size` connections, or to a SQLite file with the read-only connections of
-/// a lane or the connection for writes.
+/// Connects to a server with up to `size` connections. Connects to a SQLite file with read-only connections
+/// if `read_only`, and otherwise with one connection for writes.
 async fn connect(url: &str, size: u32, read_only: bool) -> Result<DatabaseConnection, CopyError> {
     let options = if is_sqlite(url) {
         sqlite_options(url, read_only.then(Lane::default))
@@ -146,7 +146,7 @@ pub async fn has_no_tables(url: &str) -> Result<bool, CopyError> {
     Ok(table_names(url).await?.is_empty())
 }
 
-/// Returns whether a table that a copy contains has a row.
+/// Returns whether the database has a row in one of the tables that a copy contains.
 ///
 /// # Errors
 ///
@@ -188,7 +188,7 @@ pub async fn mark_copy(url: &str, mark: &CopyMark) -> Result<(), CopyError> {
     result
 }
 
-/// A table with its columns in both databases, in the same order.
+/// A table in both databases, with its columns in the same order.
 #[derive(Debug)]
 struct Pair {
     source: Table,

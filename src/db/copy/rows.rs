@@ -48,7 +48,7 @@ fn failed(error: sqlx::Error) -> DbErr {
 }
 
 impl Reader {
-    /// Takes a connection of the pool.
+    /// Takes a connection from the pool.
     pub(super) async fn open(pool: &DatabaseConnection) -> Result<Self, DbErr> {
         Ok(Self(match pool.get_database_backend() {
             DbBackend::Postgres => {

@@ -123,7 +123,7 @@ impl ToSql for Bound<'_> {
             Value::String(text) => text.as_deref().map(|text| ValueRef::Text(text.as_bytes())),
             Value::Bytes(bytes) => bytes.as_deref().map(ValueRef::Blob),
             Value::Uuid(id) => id.as_ref().map(|id| ValueRef::Blob(id.as_bytes())),
-            // The value itself does not belong into a log.
+            // The error does not contain the value, because errors are logged and values must not be.
             _ => {
                 return Err(rusqlite::Error::ToSqlConversionFailure(
                     "a bound value has an unknown type".into(),

@@ -1,8 +1,8 @@
 //! Threads that run the most frequent reads on SQLite.
 //!
 //! `sqlx` sends each row through a channel and copies each value, which takes longer than SQLite needs to
-//! read the row. A thread of this module runs a whole statement and sends all rows at once. The row "20 of a
-//! user's trips" of `benches/run` measures the effect.
+//! read the row. A thread of this module runs a whole statement and sends all rows at once. The benchmark "20
+//! of a user's trips" of `benches/run` measures the effect.
 //!
 //! Most statements take some tens of microseconds, so one thread can run many of them, and each switch to
 //! another thread costs CPU time. Another thread is therefore woken or started only if several statements
@@ -40,7 +40,7 @@ pub(super) use self::connection::DatabaseFile;
 const WAITING_PER_THREAD: usize = 4;
 /// How long a statement waits before another thread helps.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// How long a statement runs before other statements do not wait for its thread.
+/// After this time, other statements no longer wait for the thread of a running statement.
 const QUICK: Duration = Duration::from_millis(1);
 
 /// The threads and their queue. Dropping this value ends the threads.
@@ -67,7 +67,7 @@ struct State {
     queue: VecDeque<Job>,
     next_id: u64,
     threads: usize,
-    /// The idle threads, the last one that was busy at the end.
+    /// The idle threads, in the order in which they became idle.
     parked: Vec<Thread>,
     /// The running statements, and when each was started.
     running: Vec<(u64, Instant)>,
@@ -155,7 +155,7 @@ impl RowReaders {
         position.and_then(|position| state.queue.remove(position)).is_some()
     }
 
-    /// Waits until the running statements have ended, then reads from another file.
+    /// Waits until the running statements have ended. Later statements read from `file`.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl RowReaders {
         (self.0.state().busy(), self.0.size)
     }
 
-    /// Returns whether all threads have ended in time.
+    /// Enters `phase`, and waits for the threads to end. Returns whether all threads have ended in time.
     async fn end_threads(&self, phase: Phase) -> bool {
         let mut ended = std::pin::pin!(self.0.ended.notified());
         // Register before the threads can end.
@@ -238,7 +238,7 @@ impl Inner {
         threads > 0
     }
 
-    /// Wakes or starts a thread if the queue is long. If `is_urgent`, also if the queue is short.
+    /// Wakes or starts a thread if the queue is long. If `is_urgent`, one waiting statement is enough.
     fn add_helper(self: &Arc<Self>, mut state: MutexGuard<'_, State>, is_urgent: bool) -> Result<(), DbErr> {
         let helper = self.reserve_helper(&mut state, is_urgent);
         drop(state);
@@ -309,7 +309,7 @@ impl Inner {
     }
 }
 
-/// The function of a thread, which [`State::threads`] counts.
+/// Runs statements on one thread. [`State::threads`] is the number of workers.
 struct Worker(Arc<Inner>);
 
 impl Worker {

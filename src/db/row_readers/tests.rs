@@ -17,7 +17,7 @@ use crate::error_chain::error_chain;
 const SLOW: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) \
      SELECT sum(i) FROM n";
 
-/// A statement that takes too long for every limit.
+/// A statement that exceeds every time limit of the tests.
 fn endless() -> Statement {
     sql(&SLOW.replace("1000000", "100000000000"))
 }
@@ -26,7 +26,7 @@ fn sql(text: &str) -> Statement {
     Statement::from_string(DbBackend::Sqlite, text)
 }
 
-/// A database file with a table `t` of one column, and a connection that writes it.
+/// A database file with a table `t` of one column, and a connection that writes to the file.
 struct Written {
     connection: rusqlite::Connection,
     file: DatabaseFile,
@@ -99,7 +99,7 @@ async fn a_statement_is_interrupted_at_its_deadline_and_the_next_one_runs() {
 }
 
 #[tokio::test]
-async fn a_statement_that_begins_after_a_commit_sees_it() {
+async fn a_statement_that_begins_after_a_commit_sees_the_committed_rows() {
     let written = Written::new();
     let readers = written.readers(4, DATABASE_TIMEOUT);
     for rows in 2..100 {
@@ -144,7 +144,7 @@ async fn a_dropped_query_does_not_affect_other_queries() {
     let written = Written::new();
     let readers = written.readers(1, DATABASE_TIMEOUT);
     for _ in 0..4 {
-        // The first is running when it is dropped, the second is still in the queue.
+        // When the queries are dropped, the first query is running, and the second query is in the queue.
         let both = join_all([readers.query(sql(SLOW)), readers.query(endless())]);
         assert!(timeout(Duration::from_millis(2), both).await.is_err());
         assert_eq!(count(&readers).await.unwrap(), 1);
@@ -170,7 +170,7 @@ async fn a_damaged_file_is_reported_with_the_error_of_the_driver() {
 }
 
 #[tokio::test]
-async fn a_missing_file_makes_the_database_unavailable_until_it_is_back() {
+async fn a_missing_file_makes_the_database_unavailable_until_the_file_is_back() {
     let written = Written::new();
     let elsewhere = written.file.path.with_extension("away");
     std::fs::rename(&written.file.path, &elsewhere).unwrap();
@@ -222,7 +222,7 @@ async fn values_are_bound_as_the_driver_binds_them() {
 }
 
 #[test]
-fn only_a_slow_statement_is_logged_and_without_its_values() {
+fn a_slow_statement_is_logged_without_its_values_and_other_statements_are_not_logged() {
     let written = Written::new();
     let path = written.file.path.with_extension("log");
     let log = tracing_subscriber::fmt().with_writer(Arc::new(File::create(&path).unwrap())).finish();
@@ -301,7 +301,7 @@ async fn closing_waits_for_running_statements_and_rejects_new_ones() {
     readers.close().await;
     assert_eq!(readers.usage(), (0, 1));
     assert!(slow.await.unwrap().into_iter().all(|rows| rows.is_ok()));
-    // A file that is replaced later does not open the pool again.
+    // Replacing the file later does not open the pool again.
     readers.replace_file(written.file.clone()).await.unwrap();
     let rejected = count(&readers).await;
     assert!(matches!(rejected, Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))));

@@ -38,7 +38,7 @@ pub(super) struct AccountExport {
     recovery_codes_remaining: u64,
     /// Sessions, including those that ended recently.
     sessions: Vec<ExportedSession>,
-    /// Devices on which the user has logged in, to detect a login on a new device. Only digests are stored.
+    /// Devices on which the user has logged in, to detect a new device. Only digests of devices are stored.
     known_devices: Vec<ExportedDevice>,
     /// Logins that wait for the second factor.
     pending_logins: Vec<ExportedLogin>,

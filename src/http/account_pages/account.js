@@ -1,6 +1,6 @@
-// Sends the token of a mailed link to the API. The token is in the fragment of the URL, which browsers send to no
-// server. Opening the page changes nothing: only the button sends the token, so programs that open the links in mails
-// don't use it up.
+// Sends the token of a mailed link to the API. The token is in the fragment of the URL, which browsers send
+// to no server. Opening the page changes nothing: only the button sends the token, so a program that opens
+// the links in mails does not consume the token.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -26,7 +26,7 @@ function choose() {
   say("");
 }
 
-// Returns the sentences of a problem that the user can act on.
+// Returns the text that tells the user about a problem: the details of its errors, or else its own detail.
 async function sentences(response) {
   const problem = await response.json().catch(() => ({}));
   const details = (problem.errors ?? []).map((error) => error.detail);

@@ -2,8 +2,8 @@
 //! address, and ending a session.
 //!
 //! The token is in the fragment of the URL, so no server sees it before the user presses the button of the
-//! page. Opening a page changes nothing, so programs that open the links in mails don't use them up. The
-//! pages are always served, even if the documentation is disabled.
+//! page. Opening a page changes nothing, so a program that opens the links in mails does not consume their
+//! tokens. The pages are always served, even if the documentation is disabled.
 
 mod associations;
 
@@ -22,7 +22,7 @@ use crate::web::problem::Problem;
 
 const SCRIPT: &str = include_str!("account.js");
 const STYLE: &str = include_str!("account.css");
-/// The content security policy. The script calls the API of this server.
+/// The content security policy. `connect-src` allows the script to call the API of this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// The cache policy of the script and the style, whose URLs contain a hash of their content.

@@ -6,7 +6,8 @@
   const element = (id) => document.getElementById(id);
   const [form, message] = [element("account-form"), element("account-message")];
   const REQUEST_TIMEOUT_MS = 30_000;
-  // Why the browser does not create or use a passkey, by the name of its error.
+  // The reasons why a browser does not create or use a passkey, by the names of the errors that browsers
+  // report.
   const REASONS = {
     InvalidStateError: "This device already has a passkey for this account.",
     SecurityError: "Passkeys of this server cannot be used at this address.",
@@ -18,7 +19,7 @@
   }
 
   function show(current) {
-    // A listener can be called without a change, and must not take the focus from the user then.
+    // `show` is also called when nothing has changed. It must not move the focus then.
     const wasSignedIn = form.hidden;
     const hadFocus = element("account").contains(document.activeElement);
     form.hidden = Boolean(current);
@@ -68,7 +69,7 @@
     showMessage(explain(body));
   }
 
-  // Browsers have passkeys on HTTPS and localhost, but not for IP addresses.
+  // Browsers support passkeys on HTTPS and on localhost, but not for IP addresses.
   const hasPasskeys = () => isSecureContext && Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON) &&
     !/^[\d.]+$|:/.test(location.hostname);
 

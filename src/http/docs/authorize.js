@@ -20,7 +20,8 @@ const authorize = (basicOnApi) => (system) => {
       return [...this.window.current.querySelectorAll(FOCUSABLE)].filter((one) => !one.disabled);
     }
 
-    // Swagger UI gives the focus to the last field, which scrolls the window to its end.
+    // Moves the focus to the first field. Swagger UI itself focuses the last field, which scrolls the window
+    // to its end.
     componentDidMount() {
       document.addEventListener("keydown", this.onKeyDown);
       const first = this.window.current.querySelector("input") ?? this.focusable()[0];
@@ -63,7 +64,8 @@ const authorize = (basicOnApi) => (system) => {
     }
   }
 
-  // Without the setting, Basic works only for the operations that require it. Each of them has a lock button.
+  // Unless the operator enables Basic for the API (`basicOnApi`), Basic works only for the operations that
+  // require it. Each of these operations has its own lock button.
   function AuthorizeButton({ authActions, authSelectors, getComponent }) {
     const all = authSelectors.definitionsToAuthorize();
     const offered = basicOnApi ? all : all.filterNot((definition) => definition.has(BASIC));

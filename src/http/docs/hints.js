@@ -6,7 +6,8 @@ const hints = (system) => {
   const COMMON_HEADERS = ["X-Request-Id", "Cache-Control"];
   const SCHEME_LABELS = { basicAuth: "password", bearerAuth: "any token", clientAuth: "service" };
 
-  // Reads the document directly, because Swagger UI resolves an operation only when it is opened.
+  // Reads the document directly, because Swagger UI resolves an operation only when the user opens the
+  // operation.
   function requirements(path, method) {
     const operation = system.specSelectors.specJson().getIn(["paths", path, method]).toJS();
     const schemes = (operation.security || []).flatMap((scheme) => Object.keys(scheme));

@@ -27,7 +27,7 @@
   dark.addEventListener("change", applyTheme);
   applyTheme();
 
-  // Authorizes Swagger UI with the token of the session; null removes it.
+  // Authorizes Swagger UI with the token of the session. Without a session, removes the authorization.
   function useSession(current) {
     const token = current ? current.access_token : null;
     if (token === authorized) return;

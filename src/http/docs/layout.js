@@ -9,7 +9,8 @@ const layout = (system) => {
     return typeof filter === "string" ? filter : "";
   };
 
-  // Opens a group of operations and scrolls to it, after the list is complete again.
+  // Removes the filter, opens a group of operations, and scrolls to the group after the whole list is
+  // rendered.
   function jump(event, tag, { layoutActions }) {
     event.preventDefault();
     layoutActions.updateFilter("");
@@ -103,7 +104,8 @@ const layout = (system) => {
         return make(Original, { ...props, tagObj: props.tagObj.setIn(path, first) }, more, props.children);
       },
 
-      // Every operation can be tried out, so there is nothing to cancel.
+      // The form of every operation is always open (`tryItOutEnabled`), so this button only resets a changed
+      // body.
       TryItOutButton: () => ({ enabled, hasUserEditedBody, onResetClick }) =>
         enabled && hasUserEditedBody
           ? make("div", { className: "try-out" },

@@ -35,7 +35,7 @@ struct Guide<'a> {
 }
 
 impl Guide<'static> {
-    /// Returns the guide to a code.
+    /// Returns the texts for a code.
     fn for_code(code: ProblemCode) -> Option<Self> {
         let is_chapter = |text: &&str| text.lines().next() == Some(code.name());
         Some(Self::parse(TEXTS.split("\n## ").find(is_chapter)?))

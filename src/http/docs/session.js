@@ -47,7 +47,8 @@ const session = (() => {
   }
 
   // Runs the work exclusively across all tabs. Locks exist only on HTTPS and localhost; elsewhere the work is
-  // exclusive in this tab, and tabs that refresh at the same time get the same successor from the server.
+  // exclusive only within this tab. Tabs that refresh at the same time then get the same new refresh token
+  // from the server.
   function exclusively(work) {
     if (navigator.locks) return navigator.locks.request(KEY, work);
     const result = queue.then(work);
@@ -88,8 +89,9 @@ const session = (() => {
     if (current?.session_id === sessionId) store({ ...current, ...fields });
   });
 
-  // Refreshes the tokens. If the response is lost, repeats the request with the same token: the server returns the
-  // same successor. A session that was logged out or replaced in the meantime is not restored.
+  // Refreshes the tokens. If the response is lost, repeats the request with the same token: the server
+  // returns the same new refresh token. A session that was logged out or replaced in the meantime is not
+  // restored.
   async function refresh(refreshToken) {
     const isCurrent = () => load()?.refresh_token === refreshToken;
     for (const delay of ATTEMPT_DELAYS_MS) {
@@ -112,7 +114,8 @@ const session = (() => {
     // Returns the id of the session, or undefined.
     id: () => load()?.session_id,
 
-    // Stores the response to signing up, logging in or refreshing, and ends the session that it replaces.
+    // Stores the response to signing up, logging in or refreshing, and logs out another session that was
+    // stored before.
     remember: (grant) => exclusively(async () => {
       const former = load();
       store(fromGrant(grant));
@@ -128,7 +131,7 @@ const session = (() => {
       if (isFresh(load())) return Promise.resolve(token());
       return exclusively(async () => {
         // A session that another tab has stored becomes visible shortly after that tab releases the lock. If
-        // the session becomes visible even later, the server returns the same successor to this tab.
+        // the session becomes visible even later, the server returns the same new refresh token to this tab.
         if (!isFresh(load())) await pause(STORAGE_DELAY_MS);
         const current = load();
         if (!isFresh(current)) await refresh(current.refresh_token);

@@ -121,7 +121,7 @@ fn with_page(mut response: Value) -> Value {
             "Referrer-Policy",
             "Only for a page. `no-referrer`: the link is a secret, which a browser must not send to other sites.",
         ),
-        ("X-Robots-Tag", "Only for a page. `noindex`: search engines must not index it."),
+        ("X-Robots-Tag", "Only for a page. `noindex`: search engines must not index the page."),
     ] {
         headers
             .insert(name.to_owned(), json!({ "description": description, "schema": { "type": "string" } }));

@@ -110,8 +110,8 @@ fn set_security(operation: &mut Value) {
     }
 }
 
-/// Returns the schemas that JSON request bodies refer to. They reject unknown fields. Forms are not included:
-/// they ignore unknown parameters (RFC 6749 §3.2).
+/// Returns the schemas that JSON request bodies refer to. These schemas reject unknown fields. The schemas of
+/// forms are not included, because forms ignore unknown parameters (RFC 6749 §3.2).
 fn reachable_from_requests(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let paths = document.get("paths").and_then(Value::as_object).into_iter().flat_map(Map::values);

@@ -4,7 +4,7 @@ use super::*;
 
 //
 #[tokio::test]
-async fn a_new_connection_replaces_the_connection_that_is_idle_longest() {
+async fn a_new_connection_replaces_the_connection_that_has_been_idle_longest() {
     let limits = Limits { max_connections: 2, idle: ms(5_000), first_byte: ms(5_000), ..short() };
     let server = start(limits).await;
     let mut oldest = send(&server, GET).await;
@@ -33,7 +33,7 @@ async fn a_new_connection_replaces_a_silent_connection_and_not_one_with_a_reques
 
 // A-2, S-104
 #[tokio::test]
-async fn health_responds_and_other_paths_get_503_while_every_connection_has_a_request() {
+async fn health_checks_are_served_and_other_paths_get_503_while_every_connection_has_a_request_in_flight() {
     let limits = Limits { max_connections: 1, ..short() };
     let server = start(limits).await;
     let _never = send(&server, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;

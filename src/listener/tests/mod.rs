@@ -130,7 +130,7 @@ async fn read_all(io: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(read_until(io, b"").await).unwrap()
 }
 
-/// Sends these bytes and returns the only response, after which the server must close.
+/// Sends these bytes and returns the only response, after which the server must close the connection.
 async fn only_response(bytes: &[u8]) -> String {
     let limits = Limits { idle: ms(5_000), ..short() };
     let response = read_all(&mut send(&start(limits).await, bytes).await).await;
@@ -138,7 +138,8 @@ async fn only_response(bytes: &[u8]) -> String {
     response
 }
 
-/// Returns types and payloads of frames, until the server closes or a frame of type `last` arrives.
+/// Reads frames until the server closes the connection or a frame of type `last` arrives. Returns the types
+/// and the payloads of the frames.
 async fn frames(io: &mut (impl AsyncRead + Unpin), last: Option<u8>) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     let reading = async {
@@ -364,7 +365,7 @@ async fn h2_with_prior_knowledge_is_served_and_gets_goaway_when_idle() {
 }
 
 #[tokio::test]
-async fn binding_to_an_address_in_use_fails_with_an_error_that_names_it() {
+async fn binding_to_an_address_in_use_fails_with_an_error_that_names_the_address() {
     let server = start(short()).await;
     let error = bind(server.addr).await.unwrap_err();
     assert_eq!(error.to_string(), format!("address already in use: {}", server.addr));

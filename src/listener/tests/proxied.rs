@@ -33,7 +33,7 @@ async fn send_from(address: [u8; 4], server: &Running, bytes: &[u8]) -> TcpStrea
     tcp
 }
 
-/// Sends the bytes as the proxy. Returns the response.
+/// Sends the bytes from the address of the proxy. Returns the response.
 async fn response(server: &Running, bytes: &[u8]) -> String {
     read_all(&mut send(server, bytes).await).await
 }
@@ -94,7 +94,7 @@ async fn a_client_that_is_not_a_proxy_is_served_but_gets_400_if_it_sends_a_proxy
     let forged = [header("192.0.2.7:4660").as_slice(), PEER].concat();
     let found = read_all(&mut send_from([127, 0, 0, 2], &server, &forged).await).await;
     assert!(found.starts_with("HTTP/1.1 400") && !found.contains("socket://"), "{found}");
-    // Without the setting, every peer gets 400 for a header.
+    // If the settings name no proxy, every peer that sends a header gets 400.
     let found = response(&start(short()).await, &forged).await;
     assert!(found.starts_with("HTTP/1.1 400") && !found.contains("socket://"), "{found}");
 }
@@ -149,7 +149,7 @@ async fn a_stopping_server_does_not_wait_for_an_incomplete_proxy_header() {
 
 // S-15
 #[tokio::test]
-async fn mutated_proxy_headers_without_a_signature_get_no_response_and_no_header_stops_the_server() {
+async fn mutated_proxy_headers_never_stop_the_server_and_get_no_response_without_a_signature() {
     let server = start_with(Limits { header: ms(2_000), ..short() }).await;
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut random = move |below: usize| {

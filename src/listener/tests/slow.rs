@@ -117,7 +117,7 @@ async fn an_h2_client_that_reads_in_steps_gets_the_whole_response() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_waits_at_most_the_grace_period_for_a_closed_window() {
+async fn a_stopping_server_waits_at_most_the_grace_period_for_a_client_with_a_closed_flow_control_window() {
     // S-73
     let server = start(Limits { write_stall: ms(10_000), ..short() }).await;
     let mut tcp = open_with_window(&server, 0, "/page").await;

@@ -36,7 +36,7 @@ struct CreatePasskey {
     name: Option<Line>,
 }
 
-/// A new name.
+/// The new name of a passkey.
 #[derive(Debug, Object)]
 struct RenamePasskey {
     /// Name in the user's list of passkeys, 1 to 100 characters in one line.
@@ -157,8 +157,8 @@ impl PasskeysApi {
 impl PasskeysApi {
     /// Begin to register a passkey
     ///
-    /// Returns the options with which the device creates a passkey. Send the response of the device with
-    /// `challenge_id` to `POST /api/v1/me/passkeys` within 5 minutes.
+    /// Returns the options with which the device creates a passkey. Send the response of the device, and
+    /// the `challenge_id` of these options, to `POST /api/v1/me/passkeys` within 5 minutes.
     ///
     /// - 401 `step_up_required`: the user must authenticate again first, with
     ///   `POST /api/v1/me/reauthenticate`.

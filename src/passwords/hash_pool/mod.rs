@@ -2,8 +2,8 @@
 //!
 //! A thread that becomes idle takes the first job of the queue, and with it further jobs of the same cost, up
 //! to a full batch. The expected wait of a job is the duration of a batch, multiplied by the number of rounds
-//! until the batch of the job ends. In such a round, which is not a round of bcrypt, each thread runs one
-//! batch.
+//! until the batch of the job ends. In one round, each thread runs one batch. These rounds are not the rounds
+//! of bcrypt.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use crate::traces::ActiveSpan;
 /// Estimated nanoseconds per round of bcrypt, which has 2^cost rounds. Used until a hash has been measured.
 const INITIAL_ROUND_NANOS: u64 = 65_000;
 
-/// The expected wait for a hash is longer than the limit.
+/// The expected or the actual wait for a hash exceeds the limit, or the computation of the hash has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are waiting to be hashed")]
 pub struct Overloaded {

@@ -116,7 +116,7 @@ async fn jobs_beyond_the_wait_limit_are_rejected_immediately() {
 }
 
 #[tokio::test]
-async fn waiting_jobs_run_in_lanes_and_a_job_without_others_runs_alone() {
+async fn waiting_jobs_share_lanes_and_a_single_job_runs_alone() {
     let (pool, release, first) = blocked().await;
     let waiting: Vec<_> = (0..6).map(|_| spawn(&pool, Probe(5, Action::Nothing))).collect();
     tokio::task::yield_now().await;
@@ -164,7 +164,7 @@ fn a_batch_takes_the_oldest_waiting_jobs_of_the_same_cost() {
 }
 
 #[test]
-fn the_number_of_rounds_counts_full_batches_and_single_jobs_of_idle_threads() {
+fn the_number_of_rounds_assumes_full_batches_and_one_job_for_each_idle_thread() {
     let of_one_cost = |count| std::iter::repeat_n(12, count);
     // Two threads: a round has 8 jobs, or one job for each thread that is idle.
     for (running, waiting, expected) in [
@@ -192,7 +192,7 @@ fn the_number_of_rounds_counts_full_batches_and_single_jobs_of_idle_threads() {
 }
 
 #[test]
-fn as_many_jobs_are_admitted_as_the_wait_limit_allows() {
+fn jobs_are_admitted_up_to_the_wait_limit() {
     // S-74
     // The first estimate of a batch is 266 ms plus one eighth: 300 ms. Three rounds fit into a second.
     let load = load(Duration::from_secs(1));

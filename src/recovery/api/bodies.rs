@@ -114,7 +114,7 @@ fn proof(flow_id: Option<Uuid>, code: Option<String>, token: Option<String>) -> 
         (Some(_), None, None) => Err(FieldError::new("/code", "required", "Code is required.")),
         (None, Some(_), None) => Err(FieldError::new("/flow_id", "required", "Flow ID is required.")),
         (None, None, None) => {
-            Err(FieldError::new("/code", "required", "Code with flow ID, or token, is required."))
+            Err(FieldError::new("/code", "required", "A token, or a code with its flow ID, is required."))
         }
         (_, _, Some(_)) => {
             let detail = "Token cannot be combined with code or flow ID.";

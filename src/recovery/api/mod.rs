@@ -46,7 +46,7 @@ fn problem(error: RecoveryError, proof: &str) -> Problem {
     match error {
         RecoveryError::InvalidCode => invalid_code(proof),
         RecoveryError::PasswordRequired => {
-            let detail = "Password is required, or a new password.";
+            let detail = "Password or new password is required.";
             Problem::invalid(vec![FieldError::new("/password", "required", detail)])
         }
         RecoveryError::NewPasswordRefused => {
@@ -255,8 +255,8 @@ impl RecoveryApi {
     /// Request a login code
     ///
     /// Sends an email with a code. With the code, the user logs in without a password, on the device that
-    /// requested it. The response and its duration are the same whether or not an account has this address.
-    /// The code replaces all earlier login codes.
+    /// requested the code. The response and its duration are the same whether or not an account has this
+    /// address. The code replaces all earlier login codes.
     ///
     /// - 429 `too_many_attempts`: this IP address has requested too many emails. Wait for `Retry-After` seconds.
     #[oai(

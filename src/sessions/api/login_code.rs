@@ -57,8 +57,8 @@ impl LoginCodeApi {
     /// account, so its password, sessions, second factors, passkeys and personal tokens are removed. In this case,
     /// let the user choose a new password.
     ///
-    /// - 401 `mfa_required`: the account requires a second factor. Send a second factor of a kind in `methods`, with the
-    ///   `mfa_token`, to `POST /api/v1/auth/login/mfa`.
+    /// - 401 `mfa_required`: the account requires a second factor. Ask the user for one of the second factors
+    ///   in `methods`, and send it with `mfa_token` to `POST /api/v1/auth/login/mfa`.
     /// - 422 `invalid_code`: the code is wrong, was used or replaced, or has expired. After 5 wrong codes, no
     ///   code is accepted for this `flow_id`. Offer to send a new email.
     #[oai(path = "/login/code/confirm", method = "post", operation_id = "log_in_by_code")]

@@ -187,9 +187,9 @@ impl ManageSessionsApi {
 
     /// List the sessions
     ///
-    /// Returns the active sessions of the user, the most recently active one first, to show where the user is
-    /// logged in. `current` marks the session of this request. To end another session, call
-    /// `DELETE /api/v1/me/sessions/{id}` with its `id`.
+    /// Returns the active sessions of the user, the most recently active one first, so that an app can show
+    /// where the user is logged in. `current` marks the session of this request. To end another session, call
+    /// `DELETE /api/v1/me/sessions/{id}` with the `id` of that session.
     #[oai(path = "/me/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Account")]
     async fn list(&self, caller: Caller<AccountScope>) -> Result<Json<SessionList>, ProblemResponse> {
         let sessions = self.sessions.list(caller.user()).await?;

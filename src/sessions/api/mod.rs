@@ -91,12 +91,12 @@ struct TokenGrant {
     /// Time on the server. Compare it with the device's own clock.
     #[serde(serialize_with = "serialize_instant")]
     server_time: DateTime<Utc>,
-    /// Proves that the user has logged in on this device before. Store it, also after a logout, and send it
-    /// with the next login: attacks from other devices then do not block the login. It does not replace
+    /// Proves that the user has logged in on this device before. Store it, keep it after a logout, and send
+    /// it with the next login: attacks from other devices then do not block the login. It does not replace
     /// the password. It is valid for a year, or until the password changes if that is earlier.
     device_token: String,
-    /// Id of the flow that confirms the email address. Present if the sign-up has sent a confirmation email:
-    /// send it with the code from the email to `POST /api/v1/auth/email/confirm`.
+    /// Id of the flow that confirms the email address. Send it with the code from the confirmation email to
+    /// `POST /api/v1/auth/email/confirm`. Present only if the sign-up has sent this email.
     #[serde(skip_serializing_if = "Option::is_none")]
     flow_id: Option<Uuid>,
     /// Account of the user.
@@ -244,7 +244,7 @@ impl SessionsApi {
     /// - 403 `invite_required`: the server requires an invitation, and `invite_code` is missing, wrong, used up or
     ///   expired. Ask the user for an invitation code.
     /// - 409 `identifier_taken`: another account has the email address or the username. Let the user log in,
-    ///   or enter another one. Not returned if the server requires a confirmed address.
+    ///   or enter another address or username. Not returned if the server requires a confirmed address.
     /// - 422 `invalid`: `errors` lists all errors in the input at once, including those of the password.
     /// - 429 `too_many_attempts`: from this IP address, there were too many sign-ups with a taken email
     ///   address, a taken username or a wrong invitation code. Wait for `Retry-After` seconds.
@@ -300,9 +300,9 @@ impl SessionsApi {
 
     /// Get the current session
     ///
-    /// Verifies the access token and returns its content. An app can call this when it comes to the
-    /// foreground: the server checks the token without querying the database, so the call is fast. Refresh
-    /// the tokens before `expires_at`.
+    /// Verifies the access token and returns its content. An app can send this request whenever the app comes
+    /// to the foreground: the server checks the token without querying the database, so the response is fast.
+    /// Refresh the tokens before `expires_at`.
     ///
     /// - 401 `invalid_token`: the token has expired or was revoked. Get a new one: send the refresh token to
     ///   `POST /api/v1/auth/refresh`.

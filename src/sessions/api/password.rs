@@ -66,8 +66,8 @@ impl PasswordApi {
     ///
     /// - 401 `step_up_required`: the request has no `current_password`, and the user has not authenticated
     ///   within the last 5 minutes.
-    /// - 422 `invalid` with the error `wrong_password` on `/current_password`: nothing was changed, and the session
-    ///   stays valid. Ask for the password again.
+    /// - 422 `invalid` with the error `wrong_password` for `/current_password`: the current password is
+    ///   wrong. Nothing was changed, and the session stays valid. Ask for the password again.
     /// - 429 `too_many_attempts`: there were too many wrong passwords. Wait for `Retry-After` seconds.
     /// - 503 `overloaded`: too many passwords are being checked. Repeat the request after `Retry-After` seconds.
     #[oai(path = "/", method = "post", operation_id = "change_password")]

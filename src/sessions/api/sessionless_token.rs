@@ -1,5 +1,5 @@
-//! `POST /auth/tokens`: issues an access token without a session, for an identifier and a password by HTTP
-//! Basic authentication.
+//! `POST /auth/tokens`: issues an access token without a session. The client sends an identifier and a
+//! password by HTTP Basic authentication.
 
 use poem::Request;
 use poem_openapi::types::Example;

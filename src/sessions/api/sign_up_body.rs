@@ -23,7 +23,7 @@ pub(super) struct SignUp {
     username: Option<UsernameText>,
     /// At least 8 characters unless the server is configured otherwise, and at most 71 bytes in UTF-8. It
     /// must not be a common password, the email address, the part of the email address before the `@`, or the
-    /// username. No kinds of characters are required: a sentence is fine.
+    /// username. It need not contain certain kinds of characters: a sentence is fine.
     password: PasswordText,
     /// Name that apps display, 1 to 100 characters in one line.
     #[oai(nullable, validator(min_length = 1, max_length = 100))]

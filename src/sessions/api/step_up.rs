@@ -17,8 +17,8 @@ use crate::web::examples;
 use crate::web::json::{Json, serialize_instant};
 use crate::web::problem::{FieldError, Problem, ProblemResponse};
 
-/// A new proof of the user's identity: exactly one of `password`, `totp_code`, `passkey`, and `flow_id` with
-/// `code`.
+/// A new proof of the user's identity: exactly one of `password`, `totp_code`, `passkey`, or the pair of
+/// `flow_id` and `code`.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Reauthenticate {
@@ -31,7 +31,8 @@ struct Reauthenticate {
     /// Response of a passkey to the challenge from `POST /api/v1/me/reauthenticate/options`.
     #[oai(nullable)]
     passkey: Option<PasskeyProof>,
-    /// `flow_id` of `POST /api/v1/me/reauthenticate/code`, requested in this session.
+    /// `flow_id` from the response of `POST /api/v1/me/reauthenticate/code`. That request must belong to the
+    /// same session as this request.
     #[oai(nullable)]
     flow_id: Option<Uuid>,
     /// Code from the email: 8 digits. Spaces and dashes are ignored.

@@ -73,8 +73,8 @@ pub(super) async fn insert(tx: &Tx, owner: Uuid, session: &Session) -> Result<()
     Ok(())
 }
 
-/// Returns the condition that a session has neither ended nor expired. The idle expiry is never later than
-/// the absolute expiry.
+/// Returns the condition that a session has neither ended nor expired. The condition does not compare the
+/// absolute expiry, because the idle expiry is never later than the absolute expiry.
 fn is_active(now: DateTime<Utc>) -> Condition {
     Condition::all()
         .add(sessions::Column::EndedAt.is_null())
@@ -89,7 +89,7 @@ fn at_most_expiry(millis: i64) -> SimpleExpr {
 }
 
 /// Returns the later of `millis` and the stored expiry of the access tokens: a token that was minted under a
-/// longer configured lifetime may expire later.
+/// longer configured lifetime may expire after `millis`.
 fn at_least_stored(millis: i64) -> SimpleExpr {
     let stored = Expr::col(sessions::Column::AccessExpiresAt);
     Expr::case(stored.clone().gt(millis), stored).finally(millis).into()
@@ -214,7 +214,7 @@ pub(super) async fn unended_ids(tx: &Tx, owner: Uuid) -> Result<Vec<Uuid>, Store
     Ok(ids.all(tx).await?)
 }
 
-/// Returns up to `limit` ids of the sessions that exceed the maximum of the user. The user keeps the session
+/// Returns the ids of up to `limit` sessions that exceed the user's maximum. The user keeps the session
 /// `new`, and the `keep` other sessions that were seen most recently. All further sessions that have not
 /// ended exceed the maximum.
 pub(super) async fn idle_longest(

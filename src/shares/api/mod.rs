@@ -139,8 +139,8 @@ enum OpenedLink {
         /// `Accept`: the response depends on this request header.
         #[oai(header = "Vary")]
         String,
-        /// Present only if the response is a page. With this policy, the page can run no scripts and load
-        /// nothing from other hosts.
+        /// Present only if the response is a page. With this policy, the page can't run scripts or load
+        /// anything from other hosts.
         #[oai(header = "Content-Security-Policy")]
         Option<String>,
     ),

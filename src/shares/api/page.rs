@@ -46,7 +46,7 @@ struct StoredStop {
     arrives_at: Option<NaiveDateTime>,
     #[serde(default)]
     departs_at: Option<NaiveDateTime>,
-    /// The time zone of the stop, if it differs from that of the trip.
+    /// The time zone of the stop. If absent, the time zone of the trip applies.
     #[serde(default)]
     time_zone: Option<String>,
     #[serde(default)]

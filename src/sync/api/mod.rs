@@ -34,7 +34,8 @@ impl From<SyncError> for Problem {
     }
 }
 
-/// The maximum number of field errors in one response; each invalid operation lists at least one.
+/// The number of field errors in one response after which each further invalid operation lists only one
+/// error.
 const MAX_RESPONSE_ERRORS: usize = 1000;
 
 /// The operations that download and upload changes.
@@ -57,14 +58,15 @@ impl SyncApi {
     ///
     /// Returns all changes to the user's trips since the cursor, including deletions. Without a cursor,
     /// returns all trips, and the deletions of the last 180 days. An app that stores trips on the device
-    /// calls this when it starts, comes to the foreground, or is online again. While `has_more` is true,
-    /// request the next page. No change is missing or repeated, however many devices write at the same time.
+    /// calls this operation when it starts, comes to the foreground, or is online again. While `has_more` is
+    /// true, request the next page. No change is missing or repeated, however many devices write at the same
+    /// time.
     ///
     /// - 400 `invalid_cursor`: the cursor belongs to another list or another user. Start again without a
     ///   cursor.
-    /// - 410 `resync_required`: the cursor is older than 180 days, or the server no longer stores all
-    ///   deletions since then. Start again without a cursor, and delete the local trips that the feed does
-    ///   not contain.
+    /// - 410 `resync_required`: the cursor is older than 180 days, the server no longer stores all deletions
+    ///   since the cursor was issued, or the database was restored from a backup. Start again without a
+    ///   cursor, and delete the local trips that the feed does not contain.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
         &self,
@@ -82,11 +84,11 @@ impl SyncApi {
 
     /// Send offline operations
     ///
-    /// Applies the operations that an app recorded while it was offline, in order. Each has its own result,
-    /// so 200 does not mean that all were applied: check each `status`. No operation overwrites a version
-    /// that the app has not seen: `update` and `delete` name the version that they are based on, and result
-    /// in a `conflict` if the trip has another version now. A `delete` of a trip that is already deleted is
-    /// `applied`.
+    /// Applies, in order, the operations that an app recorded while it was offline. Each operation has its
+    /// own result, so 200 does not mean that all were applied: check each `status`. No operation overwrites a
+    /// version that the app has not seen: `update` and `delete` name the version that they are based on, and
+    /// result in a `conflict` if the trip has another version now. A `delete` of a trip that is already
+    /// deleted is `applied`.
     ///
     /// If the response is lost, send the same request again. For 7 days after an operation was applied, it is
     /// not applied again, however often it is sent. An operation that was not applied is processed again when

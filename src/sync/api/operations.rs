@@ -127,7 +127,8 @@ pub(super) struct SyncDelete {
     op: Op<Delete>,
     /// Id of the trip.
     id: AnyId,
-    /// `version` that the trip had when the user deleted it, as in `SyncUpdate`.
+    /// `version` that the trip had when the user deleted it. If an earlier operation in the same request
+    /// changes the same trip, send the version that the earlier operation produces, as in `SyncUpdate`.
     #[oai(validator(minimum(value = "1")))]
     base_version: i64,
 }

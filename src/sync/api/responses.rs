@@ -15,7 +15,8 @@ use crate::web::examples;
 use crate::web::idempotency_key::reused;
 use crate::web::problem::{Problem, ProblemBody, ProblemCode, grouped};
 
-/// The last change of a resource. `trip` is its current state; it is absent if the trip was deleted.
+/// The last change of a resource. `trip` is the current state of the trip, and is absent if the trip was
+/// deleted.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct SyncChange {
     /// Kind of the resource: `trip`. The list may grow. Ignore unknown kinds.
@@ -52,8 +53,8 @@ pub(super) struct SyncChanges {
     /// Cursor of the next page. Store it together with the changes, and send it as `cursor` in the next
     /// request.
     pub(super) next_cursor: String,
-    /// Whether more changes are available now. The number of changes does not show this: a page with large
-    /// trips has fewer than `limit`.
+    /// Whether more changes are available now. A page with fewer than `limit` changes can be followed by more
+    /// changes, because large trips end a page early.
     pub(super) has_more: bool,
 }
 
@@ -90,7 +91,7 @@ pub(super) struct SyncResult {
     /// this request did not apply it again. `conflict`: it was not applied, because the trip does not have
     /// `base_version`, because the trip of a `create` exists already, or because an operation that it builds
     /// on was not applied. `rejected`: it was not applied, for the reason in `problem`. The list may grow.
-    /// Keep an operation whose status is unknown.
+    /// Keep an operation if its result has a status that the app does not know.
     status: String,
     /// Current trip. Absent if it does not exist, and if the token does not have the scope `trips:read`.
     #[serde(skip_serializing_if = "Option::is_none")]

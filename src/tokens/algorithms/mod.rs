@@ -1,4 +1,4 @@
-//! The signature algorithms: generates, encodes, decodes and publishes keys.
+//! The signature algorithms. This module generates, encodes, decodes and publishes keys.
 //!
 //! A key has exactly one algorithm. The id of a key (`kid`) is the thumbprint of its public part, or random
 //! for HS256. The `alg` of a token must equal the algorithm of the key; the server never selects an algorithm
@@ -110,7 +110,7 @@ pub(super) fn thumbprint(alg: Alg, key: &DecodingKey) -> jsonwebtoken::errors::R
 
 /// Returns the key that verifies signatures. `public` is an uncompressed point for ES256 (SEC 1 §2.3.3), 32
 /// bytes for `EdDSA` (RFC 8032), or an `RSAPublicKey` in DER for RS256 (RFC 8017). HS256 uses `private`
-/// instead. Returns `None` if the key is found to be corrupt. A key for RS256 is not checked.
+/// instead. Returns `None` if the key has a wrong format. The format of a key for RS256 is not checked.
 pub(super) fn decoding_key(alg: Alg, public: &[u8], private: Option<&[u8]>) -> Option<DecodingKey> {
     match alg {
         Alg::Es256 => {

@@ -102,7 +102,8 @@ pub(crate) struct TripBody {
     /// Stops of the trip, in travel order.
     stops: StopList,
     /// Version of the trip. Begins at 1 and grows by 1 with each change, even if the change leaves all fields
-    /// as they are. A trip that is created again with the id of a deleted trip continues its versions.
+    /// as they are. A trip that is created again with the id of a deleted trip continues the versions of the
+    /// deleted trip.
     version: i64,
     /// Time of the creation.
     #[serde(serialize_with = "serialize_instant")]
@@ -340,8 +341,8 @@ pub(crate) struct UpdateTrip {
     notes: MaybeUndefined<Notes>,
     /// Status of the trip. Can't be cleared.
     status: Option<TripStatus>,
-    /// All stops of the trip, in travel order; at most 500. A stop with the `id` of an existing stop keeps
-    /// this id. Existing stops that are absent are removed. `null` removes all.
+    /// All stops of the trip, in travel order; at most 500. A stop with the `id` of an existing stop replaces
+    /// that stop. Existing stops that are absent are removed. `null` removes all stops.
     #[oai(nullable, validator(max_items = 500))]
     stops: MaybeUndefined<Vec<NewStop>>,
 }

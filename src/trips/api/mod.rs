@@ -86,8 +86,9 @@ async fn respond(
         state = Some(current);
     }
     let page = trips.rendered_page(listing, state, page_json).await?;
-    // The rendered page can come from the cache, from a request that wrote the parameters of the same list
-    // differently. The link repeats the parameters of this request, so it is not part of that page.
+    // A page from the cache can originate from a request that wrote the parameters of the same list
+    // differently. The link repeats the parameters of this request, so the cached page does not contain a
+    // link.
     let link = page.next.as_ref().map(|next| link(parameters, next));
     Ok(ListedTrips::Ok(RawJson::new(page.json), etag(&page.etag), link))
 }
@@ -116,7 +117,7 @@ impl TripsApi {
 impl TripsApi {
     /// List trips
     ///
-    /// Returns a page of the user's own trips, to show them as a list. An app that stores trips on the device
+    /// Returns a page of the user's own trips, for display as a list. An app that stores trips on the device
     /// reads the changes with `GET /api/v1/sync` instead.
     ///
     /// To get the next page, send `next_cursor` back as `cursor`, with the same `sort` and filters. Trips
@@ -251,8 +252,8 @@ impl TripsApi {
     ///
     /// Stores a whole trip. With `If-Match`, the body replaces all fields of the trip, and absent fields are
     /// cleared. With `If-None-Match: *`, the request creates a trip whose id the app has generated (a UUIDv7 in
-    /// lower case), unless the user has a trip with this id. If such a request is repeated after the trip was
-    /// deleted, it creates the trip again.
+    /// lower case), unless the user has a trip with this id. If this request is repeated after the trip was
+    /// deleted, the request creates the trip again.
     ///
     /// - 404 `not_found`: there is no trip to replace. Reload the list of trips.
     /// - 412 `precondition_failed`: the trip has changed, or the user has a trip with this id already. Read
@@ -317,8 +318,8 @@ impl TripsApi {
 
     /// Delete a trip
     ///
-    /// Deletes a trip permanently, with its stops and its share link. With `If-Match`, deletes it only if it
-    /// still has this `ETag`.
+    /// Deletes a trip permanently, with its stops and its share link. With `If-Match`, deletes the trip
+    /// only if it still has this `ETag`.
     ///
     /// - 404 `not_found`: there is no such trip, for example because it was deleted before, or it belongs to
     ///   another user. If the response to an earlier attempt was lost, treat this as success.

@@ -174,7 +174,7 @@ pub(super) enum CreatedTrip {
 
 impl CreatedTrip {
     /// Creates the response, which contains the trip only if the caller can read trips. The saved `response`
-    /// always contains the trip, because a repeated request can have another token of the same user.
+    /// always contains the trip, because a repeated request can be sent with another token of the same user.
     pub(super) fn new(response: IdempotentResponse, can_read: bool) -> Self {
         let (body, location, etag, replayed) = parts(response);
         if can_read {

@@ -118,7 +118,7 @@ impl ToJSON for StopList {
     }
 }
 
-/// A stop in a request: a new one, or an existing one with its id.
+/// A stop in a request: a new stop, or an existing stop with its id.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct NewStop {
@@ -180,8 +180,8 @@ impl NewStop {
     }
 }
 
-/// Returns the stops of a whole trip, or no stops and the rules that they violate. The server generates the
-/// ids of stops without an id from `seed`.
+/// Returns the stops of a whole trip. If `list` violates rules, returns no stops, and the violations. The
+/// server generates the ids of stops without an id from `seed`.
 pub(super) fn parse_stops(list: Vec<NewStop>, seed: Uuid) -> (Stops, Vec<TripViolation>) {
     let list = list.into_iter().enumerate();
     let list: Vec<Stop> =

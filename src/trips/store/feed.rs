@@ -85,7 +85,7 @@ pub(in crate::trips) async fn deleted(
     Ok(rows.into_iter().map(change).collect())
 }
 
-/// Deletes up to `limit` tombstones of deletions before `before`. Returns the number of deleted tombstones.
+/// Deletes up to `limit` tombstones that are older than `before`. Returns the number of deleted tombstones.
 pub(in crate::trips) async fn sweep(tx: &Tx, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
     use trip_tombstones::{Column, Entity};
     let is_expired = Column::DeletedAt.lt(before.timestamp_millis());

@@ -69,8 +69,8 @@ pub(in crate::trips) async fn search(
     Ok(FoundPage { changes, ..found })
 }
 
-/// Returns the ids of the first matches, newest first. If there are more than the page contains, returns one
-/// more.
+/// Returns the ids of the first matches, newest first: at most one more than the page contains, to detect a
+/// next page.
 async fn first_matches(
     tx: &Tx,
     listing: &Listing,
@@ -152,7 +152,7 @@ fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: u
         QuerySelect::query(&mut query).union(UnionType::All, short.into_query());
     }
     query = query.order_by_desc(trips::Column::CreatedAt).order_by_desc(trips::Column::Id);
-    // Only on SQLite, the statement has a second part, for the short texts.
+    // The second index is for the second part of the statement, which exists only on SQLite.
     with_indexes(query.limit(limit as u64).build(backend), "trips", &[index, "trips_short_texts"])
 }
 

@@ -1,5 +1,5 @@
-"""Responses of an authenticator with one defect each. A response is signed with its defect, unless the name of
-the defect contains `altered`: then it is changed after it was signed."""
+"""Responses of an authenticator with one defect each. The signature covers the defective response, unless the name
+of the defect contains `altered`: such a response is changed after it was signed."""
 
 from dataclasses import dataclass
 from typing import Callable
@@ -11,7 +11,7 @@ from fido2.webauthn import AttestationObject, AuthenticatorData, CollectedClient
 from authenticators import CREATE, FLAG, GET, VERIFIED
 
 ORIGIN = "https://trips.example.org"
-# The first byte of the counter in authenticator data.
+# The index of the first byte of the counter in authenticator data.
 COUNTER = 33
 
 EXPIRED = "This request has expired. Please try again."

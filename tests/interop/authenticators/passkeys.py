@@ -1,8 +1,8 @@
 """Checks passkeys (Web Authentication Level 3). Two authenticators create and use passkeys with each algorithm,
 and fido2 verifies the same responses as the server, with the public key that the server has stored.
 
-The server must reject each defective response with the right text. fido2 must reject it too, unless it leaves
-the check to the application.
+The server must reject each defective response with the right text. fido2 must also reject the response, unless
+fido2 leaves the check to the application.
 """
 
 import sqlite3

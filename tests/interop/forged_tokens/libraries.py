@@ -1,4 +1,4 @@
-"""Forges tokens with Python libraries. Each library signs and serializes with its own code, without its checks.
+"""Forges tokens with Python libraries. Each library signs and serializes with its own code, but its checks are skipped.
 
 If a check of a library refuses a token (for example a PEM as a secret, or an unknown name), this module calls
 the function behind the check directly. If the library has no such function, the token is skipped.

@@ -1,4 +1,4 @@
-"""The jobs for the libraries, the same for all of them.
+"""The jobs for the libraries. All libraries get the same jobs.
 
 A job is a header, a payload, a signing algorithm and the name of a key. A token signed by the server's
 own key has exactly one defect, so only this defect can cause its rejection.

@@ -62,7 +62,7 @@ def main(binary):
             authenticator=authenticate,
             enable_SMTPUTF8=True,
         )
-        # With port 0, the controller can't connect to itself, so start the server by hand.
+        # With port 0, the controller can't connect to itself, so start the server directly.
         loop = controller.loop
         server = loop.run_until_complete(loop.create_server(controller._factory_invoker, "127.0.0.1", 0))
         port = server.sockets[0].getsockname()[1]

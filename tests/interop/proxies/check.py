@@ -143,7 +143,7 @@ def check_api(client):
 
 
 def check_limits(client):
-    """Sends bodies below and above the maximum size: the server must reject the latter, not the proxy."""
+    """Sends bodies below and above the maximum size. The server, not the proxy, must reject the larger body."""
     operations = [{"op_id": uuid7(), "op": "create", "id": uuid7(), "trip": {"title": "Lisbon", "notes": "n" * 7800}}
                   for _ in range(500)]
     body = json.dumps({"operations": operations}).encode()

@@ -41,7 +41,7 @@ async fn creating_and_removing_a_personal_access_token_are_recorded_as_events() 
     assert_eq!(newest(&ada).await["type"], "token_revoked");
     ada.delete(&path).await.expect(404);
     let page = ada.get("/api/v1/me/events").await.expect(200).json();
-    assert_eq!(page["items"].as_array().unwrap().len(), 3, "a repetition is no event");
+    assert_eq!(page["items"].as_array().unwrap().len(), 3, "the repeated removal was recorded");
 }
 
 #[tokio::test]

@@ -117,13 +117,13 @@ async fn failed_logins_cannot_fill_the_list_of_events() {
     for _ in 0..5 {
         fail_to_log_in(&app).await;
     }
-    assert_eq!(failures().await, 1, "one in a minute and from one address");
+    assert_eq!(failures().await, 1, "one event a minute for each address");
     for _ in 0..30 {
         app.clock.advance(TimeDelta::seconds(61));
         fail_to_log_in(&app).await;
         ada.get(EVENTS).await;
     }
-    assert_eq!(failures().await, 10, "ten in an hour");
+    assert_eq!(failures().await, 10, "ten events an hour");
 }
 
 #[tokio::test]

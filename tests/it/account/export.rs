@@ -54,7 +54,7 @@ async fn the_export_contains_a_record_of_every_table_with_rows_of_the_user() {
     app.clock.advance(TimeDelta::seconds(30));
     let export = export(&everything.client).await;
     let owned = owned_tables(&app).await;
-    assert_eq!(owned, FIELDS.iter().map(|(table, _)| (*table).to_owned()).collect(), "a table without a row");
+    assert_eq!(owned, FIELDS.iter().map(|(table, _)| (*table).to_owned()).collect(), "FIELDS is incomplete");
     for (table, field) in FIELDS {
         let Some(field) = field else { continue };
         let is_empty = export[field].as_array().is_some_and(Vec::is_empty);

@@ -188,7 +188,8 @@ async fn the_link_in_a_device_report_works_after_a_password_change_and_expires_a
     tablet.post("/api/v1/me/password").json(&change).await.expect(204);
     end(&app, &found[0]).await.expect(204);
     assert!(!tablet.is_alive().await);
-    // The change of the password has already ended this session. Its link still succeeds.
+    // The change of the password has already ended the session of the laptop. The link that ends this session
+    // still succeeds.
     assert!(!laptop.is_alive().await);
     end(&app, &found[1]).await.expect(204);
     let change = json!({ "identifier": "ada", "password": "a louder harbour at dawn" });

@@ -1,4 +1,4 @@
-//! The layer table, and the imports between files: no import points upwards, and imports form no circle.
+//! The layer table, and the imports between files: no import points upwards, and no imports are circular.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -65,11 +65,11 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
     (9, &["cli", "main", "lib"]),
 ];
 
-/// The imports that are allowed inside of a layer: a part, and the parts that it may import. Besides these,
-/// two `api` modules may share wire types.
+/// The imports that are allowed inside of a layer: a part, and the parts that it may import. In addition,
+/// `api` modules may import each other to share wire types.
 pub(super) const SAME_LAYER: [(&str, &[&str]); 18] = [
     ("uniform_time", &["secrets"]),
-    // A span belongs to the current request.
+    // A span belongs to the current request, which `audit` keeps.
     ("traces", &["audit", "error_chain"]),
     ("data_dir", &["db"]),
     // `passwords` defines the bounds of some settings.
@@ -241,7 +241,7 @@ fn test_modules(all: &[Source]) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// Returns the circles of a graph, each as the path from a node back to the same node.
+/// Returns the cycles of a graph, each as the path from a node back to the same node.
 pub(super) fn circles(folder: &str, graph: &Graph) -> Vec<String> {
     fn visit<'a>(graph: &'a Graph, at: &'a str, path: &mut Vec<&'a str>, found: &mut BTreeSet<Vec<&'a str>>) {
         if let Some(start) = path.iter().position(|node| *node == at) {

@@ -124,9 +124,9 @@ fn every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner() {
             // These queries concern the rows of all owners: they delete expired rows, encrypt secrets again, read the
             // relying party, which is the same for all passkeys, and check that a credential id is new.
             let sweeps = ["sweep", "next_page", "any_rp_id", "is_registered"].contains(&name.as_str());
-            // These parameters restrict a query to its owner. A verified token names a session or a trip,
-            // which has one owner. A listing has one owner. A query for several owners returns the rows of
-            // each owner separately.
+            // These parameters restrict a query to the rows of an owner. A verified token names a session or
+            // a trip, which has one owner. A listing has one owner. A query for several owners returns the
+            // rows of each owner separately.
             let bound = [
                 "owner: Uuid",
                 "owners: &[Uuid]",
@@ -234,6 +234,6 @@ fn the_linter_bans_functions_that_only_one_module_may_call() {
     for source in sources("src") {
         let lifted = source.code.contains("clippy::disallowed_methods");
         let at_home = homes.iter().any(|home| source.path.starts_with(home));
-        assert!(!lifted || at_home, "{} lifts a ban outside of its home", source.path);
+        assert!(!lifted || at_home, "{} allows a function that only another module may call", source.path);
     }
 }

@@ -49,8 +49,8 @@ pub(super) fn code_of(text: &str) -> String {
         } else if first == '"' {
             quoted(rest, '"').unwrap_or(rest.len())
         } else if first == '\'' {
-            // A `'` opens a character literal if one character or one escape and then another `'` follow.
-            // Otherwise it begins a lifetime.
+            // A `'` opens a character literal if it is followed by one character or one escape sequence and
+            // by another `'`. Otherwise it begins a lifetime.
             let escaped = rest.starts_with("'\\");
             let end = quoted(rest, '\'').filter(|_| escaped || rest.chars().nth(2) == Some('\''));
             end.unwrap_or(0)

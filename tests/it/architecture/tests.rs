@@ -83,7 +83,7 @@ fn a_circular_import_is_reported_between_modules_and_between_sibling_files() {
         ("src/trips/listing.rs", "use crate::trips::feed::Feed;"),
     ];
     assert_eq!(found(&siblings), ["in trips: feed -> stops -> listing import each other"]);
-    // `mod.rs` and its own files may name each other, and an `api` is above its module.
+    // `mod.rs` and the files of its folder may import each other. An `api` is in a layer above its module.
     let allowed = [
         ("src/trips/mod.rs", "use self::feed::Feed;"),
         ("src/trips/feed.rs", "use super::Trip;"),

@@ -1,4 +1,4 @@
-//! Email addresses and usernames: accepted forms, and the spellings that are the same identifier.
+//! Email addresses and usernames: which forms are accepted, and which spellings identify the same account.
 
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ async fn a_username_keeps_its_case_and_is_compared_ignoring_case() {
     let brian = app.sign_up("brian").await;
     let patch = json!({ "username": "gRACE12" });
     brian.patch("/api/v1/me").json(&patch).await.expect(409).problem("identifier_taken");
-    // The owner can change the case.
+    // The owner can change the case of the username.
     let grace = app.anonymous().with_grant(&log_in(&app, "grace12").await.json());
     assert_eq!(grace.patch("/api/v1/me").json(&patch).await.expect(200).json()["username"], "gRACE12");
 }

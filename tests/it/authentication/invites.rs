@@ -46,7 +46,7 @@ async fn a_sign_up_requires_an_invite_code_that_the_operator_created() {
     // Without a code, the response does not reveal that the name is taken.
     sign_up(&client, "ada", &json!(null)).await.expect(403).problem("invite_required");
     assert_eq!(users(&app).await, 1);
-    // An existing account needs no code.
+    // A login to an existing account requires no code.
     app.log_in("ada").await;
 }
 

@@ -1,4 +1,5 @@
-//! Authorization: one row for each operation with its requirements, and tests of every rejected call.
+//! Authorization: a table of the credentials that each operation requires, and tests that calls without these
+//! credentials are rejected.
 //!
 //! A test fails for an operation without a row, so each new operation needs an authorization test.
 
@@ -323,7 +324,7 @@ async fn operations_with_basic_authentication_accept_only_a_password() {
 }
 
 #[tokio::test]
-async fn operations_for_registered_clients_accept_only_client_credentials_and_others_reject_them() {
+async fn operations_for_registered_clients_accept_only_client_credentials_and_other_operations_reject_them() {
     // S-43
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -1,5 +1,5 @@
 //! Length limits: the constants of the modules, the document, the server and the database must agree. The
-//! attributes of poem-openapi accept only literals, so these tests compare them with the constants.
+//! attributes of poem-openapi accept only literals, so these tests compare the literals with the constants.
 
 use std::collections::BTreeSet;
 

@@ -153,7 +153,7 @@ async fn no_error_echoes_a_request_body() {
 }
 
 #[tokio::test]
-async fn no_response_to_a_malformed_request_head_echoes_it() {
+async fn no_response_echoes_a_malformed_request_head() {
     // S-63
     let app = TestApp::start().await;
     for head in [

@@ -260,7 +260,7 @@ fn every_reference_in_the_document_resolves_and_has_no_sibling_fields() {
 
 #[test]
 fn request_schemas_forbid_unknown_fields_and_response_schemas_allow_them() {
-    // The schema of a form is open too: unknown parameters are ignored (RFC 6749 §3.2).
+    // The schema of a form also allows unknown fields: unknown parameters are ignored (RFC 6749 §3.2).
     let (requests, forms, responses) =
         (request_schemas("application/json"), request_schemas(FORM), response_schemas());
     let mut violations = Vec::new();
@@ -300,8 +300,8 @@ fn bodies_and_problems_are_documented_with_their_media_types() {
         if let Some(body) = operation.get("requestBody") {
             let expected = if FORMS.contains(&path) { FORM } else { "application/json" };
             assert_eq!(types(body), [expected], "{name}");
-            // `delete_me` needs no password after a recent authentication. A login with only a passkey needs
-            // no body either.
+            // `delete_me` needs no body after a recent authentication. `begin_passkey_login` needs no body if
+            // the passkey is the only factor.
             let is_optional =
                 operation["operationId"] == "delete_me" || operation["operationId"] == "begin_passkey_login";
             assert_eq!(body["required"], !is_optional, "{name}");
@@ -345,8 +345,8 @@ fn every_response_description_has_several_words() {
     }
 }
 
-/// Returns what deprecated operations lack: `x-sunset` with the last day, and the headers `Deprecation` and
-/// `Sunset`.
+/// Returns what deprecated operations lack: `x-sunset` with the last day of the operation, and the headers
+/// `Deprecation` and `Sunset`.
 fn deprecation_errors(document: &Value) -> Vec<String> {
     let mut errors = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {

@@ -8,7 +8,8 @@ use crate::harness::{PASSWORD, Reply, TestApp, conformance, rows};
 const TRIPS: &str = "/api/v1/trips";
 const OP: &str = "6f9619ff-8b86-4011-b42d-00cf4fc964ff";
 const TRIP: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// Line breaks, a tab, a terminal escape, a C1 control, a line separator, a bidi override and a bidi isolate.
+/// Line breaks, a tab, a terminal escape, DEL, a C1 control, a line separator, a bidi override and a bidi
+/// isolate.
 const FORBIDDEN: [&str; 9] =
     ["\r", "\n", "\t", "\u{1b}", "\u{7f}", "\u{85}", "\u{2028}", "\u{202e}", "\u{2066}"];
 

@@ -16,8 +16,8 @@ const TRIPS: &str = "/api/v1/trips";
 const LOGIN: &str = "/api/v1/auth/login";
 const REFRESH: &str = "/api/v1/auth/refresh";
 
-/// Codes that the tests below do not produce. Most of them come only from a failing, overloaded or stopping
-/// server. Unit tests of the pages produce most of them.
+/// Codes that the requests below do not produce. Most of these codes come only from a failing, overloaded or
+/// stopping server. The unit tests of the pages produce eight of them.
 const HARD_TO_PRODUCE: &[ProblemCode] = &[
     // The listener sends this response, not the middleware.
     ProblemCode::HeadersTooLarge,
@@ -210,8 +210,8 @@ async fn throttled(app: &TestApp) -> Reply {
     login().await
 }
 
-/// Sends requests that conflict with the state of the server. The last two contain an expired access token
-/// and an expired cursor.
+/// Sends requests that conflict with the state of the server. The last two requests contain an expired access
+/// token and an expired cursor.
 async fn conflicts(app: &TestApp) -> Vec<Reply> {
     let ada = app.log_in("ada").await;
     let trip = json!({ "id": "01990f2e-7c1a-7d33-9a51-6f0f4b8f2a10", "title": "Lisbon" });

@@ -1,7 +1,7 @@
 //! Statuses that many operations share: each operation returns each of these statuses that the OpenAPI
 //! document lists for the operation.
 //!
-//! The statuses of a single operation are tested with its feature.
+//! A status that only one operation has is tested with the feature of that operation.
 
 use std::fmt::Write;
 

@@ -12,8 +12,8 @@ pub(crate) const STOP_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 /// A text in Ada's data, which no other user may see.
 pub(crate) const CANARY: &str = "Ada's secret journey";
 
-/// Creates the resource or token that a request to the operation at `path` needs. Returns its id or token, and a
-/// path from which its state can be read.
+/// Creates the resource or token that a request to the operation at `path` needs. Returns the id or the
+/// token, and a path from which the state of the resource can be read.
 pub(crate) async fn create_target(owner: &Client, path: &str) -> (String, String) {
     let me = "/api/v1/me".to_owned();
     let from_new_session = async |field: &str| {

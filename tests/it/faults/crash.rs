@@ -231,8 +231,8 @@ async fn an_idempotency_key_creates_one_trip_even_if_the_server_is_killed() {
                 tokio::spawn(async move { write_keyed(&server, &token, &count).await })
             })
             .collect();
-        // Waits for a number of writes instead of a time, so that the kill happens during writes on slow machines
-        // too.
+        // Wait for a number of writes instead of a fixed time, so that the kill also happens during writes on
+        // a slow machine.
         while count.load(Ordering::Relaxed) < keys + 5 * WRITERS + 7 * round {
             sleep(Duration::from_millis(1)).await;
         }
@@ -286,7 +286,7 @@ async fn a_sync_request_that_a_killed_server_interrupts_is_applied_once_when_rep
     let mut server = serve();
     let token = server.sign_up("ada").await["access_token"].as_str().unwrap().to_owned();
     let (mut interrupted, mut trips, mut round) = (0, 0, 0);
-    // Repeat until a kill has interrupted a request three times.
+    // Repeat until kills have interrupted three requests.
     while interrupted < 3 {
         round += 1;
         assert!(round <= 30, "only {interrupted} requests were interrupted");

@@ -157,7 +157,7 @@ async fn three_servers_on_a_galera_cluster_start_at_once_lose_no_write_and_retur
         let urls = cluster.create_database(&format!("tripgate_galera_{number}")).await;
         let dir = TempDir::new().unwrap();
         let servers = start(urls, &dir).await;
-        println!("start {number}: three of three servers");
+        println!("start {number}: all three servers have started");
         last = Some((servers, dir));
     }
     let (servers, _dir) = last.unwrap();

@@ -259,9 +259,9 @@ async fn a_frozen_database_delays_no_response_by_more_than_six_seconds() {
     }
 }
 
-/// Asserts that a replica without database access accepts no token that was revoked more than a second ago.
-/// Until it has access again, it accepts no token at all after that second. Returns how long the replica
-/// accepted the revoked token.
+/// Asserts that a replica without database access accepts a revoked token for less than a second. After that,
+/// the replica accepts no token until it has access again. Returns how long the replica accepted the revoked
+/// token.
 async fn assert_revocation_is_never_late(network: Network) -> Option<Duration> {
     let app = TestApp::start_now().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -318,7 +318,7 @@ async fn a_replica_without_the_database_accepts_no_token_that_was_revoked_a_seco
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database_connections_that_break_during_requests_never_cause_a_500() {
-    // S-67. Ada logs in more often than the default number of sessions allows.
+    // S-67. Ada logs in more often than the default limit of sessions allows.
     let Some((app, proxy)) = behind_proxy(|settings| settings.quotas.sessions = 100_000).await else {
         return;
     };

@@ -74,8 +74,8 @@ async fn carry(
     }
 }
 
-/// Starts a server whose connections to the database go through a proxy, which breaks one of them at a
-/// COMMIT. Returns `None` on SQLite.
+/// Starts a server whose connections to the database go through a proxy. The proxy breaks one of these
+/// connections at a COMMIT. Returns `None` on SQLite.
 async fn with_broken_commit(fault: CommitFault) -> Option<TestApp> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut target = None;

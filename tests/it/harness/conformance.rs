@@ -94,7 +94,8 @@ fn find(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
                 expected == actual || (expected.starts_with('{') && !actual.is_empty())
             })
     };
-    // A literal segment has precedence over a parameter, for every method.
+    // Choose the template by the path alone, not by the method. A literal segment has precedence over a
+    // parameter.
     let matching = operations().map(|(template, ..)| template).filter(|template| is_match(template));
     let nearest = matching.min_by_key(|template| template.matches('{').count())?;
     operations()
@@ -221,8 +222,8 @@ fn validator(schema: &Value) -> Result<Arc<Validator>, String> {
     Ok(validator)
 }
 
-/// Converts OpenAPI 3.0 to JSON Schema draft 4: `nullable` becomes a type, and objects are closed, so that an
-/// undocumented field is a violation.
+/// Converts OpenAPI 3.0 to JSON Schema draft 4. `nullable` becomes the additional type `null`, and objects
+/// allow no additional properties, so that an undocumented field is a violation.
 fn convert(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -18,8 +18,8 @@ use url::Url;
 const SERVER: &str = "TRIPGATE_TEST_DATABASE_URL";
 /// The variable with the URLs of all nodes of a cluster, the first of which is [`SERVER`].
 const NODES: &str = "TRIPGATE_TEST_DATABASE_NODES";
-/// The variable that is set if the database server exists only for the tests, so that they may leave
-/// databases on it.
+/// The variable that is set if the database server exists only for the tests. The tests may then leave
+/// databases on this server.
 const IS_TEMPORARY: &str = "TRIPGATE_TEST_DATABASE_IS_TEMPORARY";
 
 /// A database that exists as long as this value.
@@ -36,9 +36,9 @@ impl Database {
         Self::create_with("").await
     }
 
-    /// Creates a database for a server. On a temporary PostgreSQL server, it copies a migrated database,
-    /// which takes less time than the migrations. Copies are valid, because the migrations write nothing that
-    /// identifies a database.
+    /// Creates the database of a Tripgate server. On a temporary PostgreSQL server, the new database is a
+    /// copy of a migrated database, because a copy takes less time than the migrations. Copies are valid,
+    /// because the migrations write nothing that identifies a database.
     pub(super) async fn create_for_server() -> Option<Self> {
         // Static values are not dropped, so the template remains on the server.
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
@@ -65,7 +65,7 @@ impl Database {
         let create = format!("CREATE DATABASE {}{options}", database.name);
         run(&database.nodes[0], &[&create]).await;
         for node in &database.nodes[1..] {
-            // A connection to a database that the node does not have yet fails.
+            // Wait until the node has the new database. Before that, connections to this database fail.
             run(node, &["SET SESSION wsrep_sync_wait = 1", "SELECT 1"]).await;
         }
         Some(database)

@@ -1,10 +1,10 @@
-//! Several servers with one database that a test uses as if they were one server.
+//! A group of servers on one database, which a test uses like one server.
 //!
-//! If `TRIPGATE_TEST_REPLICAS` is a number above 1, each test on a database server starts this number of servers, and
-//! its clients send each request to the next one. The servers exchange what they have in memory after each
-//! request, because a test must not depend on how long this takes. `tests/it/authentication/sessions` and
-//! `tests/cluster` check how long it takes. Raw requests, and servers that a test starts itself, are not part of
-//! the group.
+//! If `TRIPGATE_TEST_REPLICAS` is a number above 1, each test on a database server starts this number of
+//! servers, and the clients of the test send each request to the next server. After each request, the servers
+//! exchange what they have in memory, so that no test depends on the delay of the background jobs.
+//! `tests/it/authentication/sessions` and `tests/cluster` check this delay. Raw requests do not use the
+//! group, and servers that a test starts itself do not belong to the group.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tripgate::app::App;
 #[derive(Debug)]
 pub(super) struct Group {
     addresses: Vec<SocketAddr>,
-    /// The servers, if there are several. A client must not keep the only server alive.
+    /// The servers. Empty if there is only one, because a client must not keep the only server alive.
     apps: Vec<App>,
     requests: AtomicUsize,
 }

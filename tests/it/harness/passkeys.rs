@@ -188,7 +188,8 @@ pub(crate) async fn begin_registration(client: &Client) -> (Value, Value) {
     (begun["challenge_id"].clone(), begun["options"].clone())
 }
 
-/// Creates a device and registers its passkey with this algorithm for the client, which has authenticated recently.
+/// Creates a device and registers its passkey, with a key of this algorithm. The client must have
+/// authenticated recently.
 pub(crate) async fn register_with(client: &Client, algorithm: i64) -> Device {
     let (challenge, options) = begin_registration(client).await;
     let mut device = Device::new(&options, algorithm);

@@ -84,7 +84,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    /// The address on which it listens.
+    /// The address that the server listens on.
     pub(crate) address: SocketAddr,
     /// The standard output until the server was ready.
     pub(crate) banner: String,

@@ -20,7 +20,8 @@ pub(crate) async fn open(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
     options.max_connections(1).sqlx_logging(false);
     let connection = Database::connect(options).await.unwrap();
-    // Only a Galera cluster has this variable, which makes this node apply the writes of the others before a read.
+    // Only a Galera cluster has this variable. It makes this node apply the writes of the other nodes before
+    // a read.
     drop(connection.execute_unprepared("SET SESSION wsrep_sync_wait = 1").await);
     connection
 }
@@ -178,7 +179,7 @@ pub(crate) async fn save_whole_response(app: &TestApp, location: &str, etag: &st
     connection.close().await.unwrap();
 }
 
-/// Makes all claims without a saved response older than the claim timeout.
+/// Backdates all claims without a saved response, so that the claim timeout has passed.
 pub(crate) async fn age_claims(app: &TestApp) {
     date_claims(app, from_millis(0)).await;
 }
@@ -274,7 +275,7 @@ pub(crate) async fn passkey_challenges(app: &TestApp) -> u64 {
     count
 }
 
-/// Makes all ended sessions active again, as if they had started after the operation that ended them.
+/// Makes all ended sessions active again, as if each had started just after the operation that ended it.
 pub(crate) async fn revive_sessions(app: &TestApp) {
     let connection = open(app).await;
     let expires_at = Expr::col(sessions::Column::ExpiresAt);

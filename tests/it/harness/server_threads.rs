@@ -60,7 +60,7 @@ impl Deref for ServerThreads {
 
 impl Drop for ServerThreads {
     fn drop(&mut self) {
-        // Do not wait for the runtime: inside a future, this panics.
+        // Shut down without waiting, because waiting for a runtime inside a future panics.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -11,7 +11,7 @@ use super::{Client, PASSWORD, TestApp};
 pub(crate) struct Authenticator(Vec<u8>);
 
 impl Authenticator {
-    /// Returns an app with the secret of an enrolment, which is in Base32.
+    /// Returns an app with the Base32 secret of an enrolment.
     pub(crate) fn new(enrolment: &Value) -> Self {
         let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
         for character in enrolment["secret"].as_str().unwrap().bytes() {
@@ -51,8 +51,8 @@ pub(crate) struct Enrolled {
     pub(crate) recovery_codes: Vec<String>,
 }
 
-/// Begins and confirms the enrolment of an authenticator app for the client, which has authenticated
-/// recently. `time` is the time of the server.
+/// Begins and confirms the enrolment of an authenticator app. The client must have authenticated recently.
+/// `time` is the time of the server.
 pub(crate) async fn enrol(client: &Client, time: DateTime<Utc>) -> Enrolled {
     let enrolment = client.post("/api/v1/me/totp").await.expect(200).json();
     let authenticator = Authenticator::new(&enrolment);

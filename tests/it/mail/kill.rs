@@ -1,4 +1,4 @@
-//! `kill -9` of a server between the cause of an email and its delivery.
+//! `kill -9` of a server after it has queued an email, and before the email is delivered.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,8 +48,8 @@ async fn post(server: &Process, path: &str, body: &serde_json::Value, status: u1
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_kill_no_email_is_lost_and_a_repeated_email_keeps_its_message_id() {
-    // S-86. `app` provides the database and the secret. The clock of `app` is behind, so `app` sends none of
-    // these emails.
+    // S-86. `app` provides the database and the secret. The clock of `app` is behind the system clock, which
+    // the killed server uses, so `app` sends none of these emails.
     let app = TestApp::start().await;
     let mails = MailServer::start(Encryption::None, &[]).await;
     let dir = tempfile::TempDir::new().unwrap();
@@ -68,8 +68,9 @@ async fn after_a_kill_no_email_is_lost_and_a_repeated_email_keeps_its_message_id
     let confirmation = ["Confirm your email address"; 2].map(str::to_owned).to_vec();
     assert_eq!(accepted(&mails).into_values().collect::<Vec<_>>(), std::slice::from_ref(&confirmation));
 
-    // Kill the server between the commit of each cause and the delivery. First wait until the previous
-    // delivery is recorded: if the server were killed earlier, it would correctly repeat this delivery.
+    // Kill the server after it has committed the requests that cause emails, and before the delivery. First
+    // wait until the previous delivery is recorded. If the server were killed before that, it would correctly
+    // repeat the delivery.
     let begin = Instant::now();
     while !app.services().mail.list().await.unwrap().is_empty() {
         assert!(begin.elapsed() < TIMEOUT, "the delivery was not recorded");

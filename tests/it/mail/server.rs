@@ -28,7 +28,7 @@ pub(super) enum Behaviour {
     SilentAfterMessage,
     /// Closes the connection in place of the response to the message.
     CloseAfterMessage,
-    /// Closes every connection after one mail, with 421.
+    /// Responds with 421 to the second mail on a connection, and closes the connection.
     OneMail,
     /// Sends another reply directly after the reply to STARTTLS, as an attacker would inject it before the
     /// TLS handshake.
@@ -101,7 +101,7 @@ impl MailServer {
                 let (acceptor, state) = (acceptor.clone(), Arc::clone(&shared));
                 tokio::spawn(async move {
                     *state.connections.lock().unwrap() += 1;
-                    // A client may break the connection at any time.
+                    // Ignore errors, because a client may close the connection at any time.
                     drop(serve(tcp, acceptor, encryption, &state).await);
                 });
             }

@@ -43,7 +43,7 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
-/// Asserts that a command fails with this reason and changes no file.
+/// Asserts that a command fails with this reason and changes no file, except lock files.
 fn assert_refused(settings: &Settings, args: &[&str], reason: &str) {
     let before = files(&settings.data_dir);
     let output = backup(settings, args);

@@ -112,7 +112,7 @@ fn all_invalid_settings_are_reported_together_without_secrets() {
 }
 
 #[test]
-fn flags_override_the_environment_dot_env_and_the_configuration_file() {
+fn flags_override_the_environment_which_overrides_dot_env_and_then_the_configuration_file() {
     let dir = TempDir::new().unwrap();
     let file = "audience = \"toml\"\npassword_min = 9\nbcrypt_cost = 5\naccess_ttl_secs = 61\n";
     fs::write(dir.path().join("tripgate.toml"), file).unwrap();

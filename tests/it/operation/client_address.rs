@@ -61,7 +61,7 @@ async fn forwarding_headers_of_an_untrusted_peer_are_ignored_with_one_warning() 
 }
 
 #[tokio::test]
-async fn requests_with_another_host_than_the_public_one_cause_one_warning() {
+async fn requests_with_a_host_other_than_the_public_one_cause_one_warning() {
     // N-3
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &[]);
@@ -75,7 +75,8 @@ async fn requests_with_another_host_than_the_public_one_cause_one_warning() {
     assert!(warnings.len() == 1 && warnings[0].contains("trips.example"), "{warnings:?}");
 }
 
-/// Sends a login with a wrong password as a proxy that uses the PROXY protocol. Returns the response.
+/// Sends a login with a wrong password on a connection that begins with a PROXY protocol header, which
+/// contains the address `client`. Returns the response.
 fn fail_to_log_in_as_proxy(server: &Process, client: [u8; 4], headers: &str) -> String {
     let body = json!({ "identifier": "nobody", "password": "another harbour" }).to_string();
     let request = format!(

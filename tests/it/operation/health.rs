@@ -130,7 +130,7 @@ fn doctor_reports_a_wrong_secret_a_readable_database_file_and_an_unreachable_dat
 }
 
 #[test]
-fn doctor_does_not_judge_the_secret_when_the_database_cannot_be_read() {
+fn doctor_does_not_compare_the_secret_with_the_keys_when_the_database_cannot_be_read() {
     // S-36
     let dir = TempDir::new().unwrap();
     let (_, findings, text) = doctor(dir.path(), &[]);
@@ -145,7 +145,7 @@ fn doctor_does_not_judge_the_secret_when_the_database_cannot_be_read() {
     assert!(text.contains("the secret is valid; not compared with the signing keys"), "{text}");
     assert!(!text.contains("there are no signing keys yet"), "{text}");
     fs::remove_file(dir.path().join("data/secret")).unwrap();
-    // With a missing file, an earlier start has possibly stored keys.
+    // Without the database, it is unknown whether an earlier start stored signing keys.
     fs::rename(dir.path().join("data/tripgate.db"), dir.path().join("moved.db")).unwrap();
     for args in [&unreachable[..], &[]] {
         let (code, findings, text) = doctor(dir.path(), args);

@@ -188,7 +188,7 @@ async fn the_listener_for_metrics_serves_nothing_else_and_the_api_serves_no_metr
 }
 
 #[tokio::test]
-async fn scrapers_that_do_not_read_and_many_scrapers_do_not_disturb_the_api() {
+async fn many_scrapers_and_scrapers_that_do_not_read_do_not_delay_the_api() {
     let server = Server::start();
     let mut deaf = Vec::new();
     for _ in 0..60 {
@@ -274,7 +274,7 @@ async fn many_different_pages_of_a_user_leave_the_page_of_a_busy_user_in_the_cac
     }
     let [.., after] = page_cache(&server).await;
     assert_eq!(after, bytes);
-    // Pages that are read several times are stored, and take the place of each other.
+    // Eve's pages are stored when they are read several times. They replace each other, but not Ada's page.
     for limit in 1..=100 {
         for _ in 0..3 {
             list(&server, &eve, &format!("?limit={limit}")).await;

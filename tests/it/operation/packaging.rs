@@ -1,4 +1,5 @@
-//! The files in `packaging/`: the metrics and files that they name exist.
+//! The metrics that `packaging/` and the documents name exist, and the systemd unit and the Dockerfile
+//! contain the expected commands.
 
 use std::collections::BTreeSet;
 use std::fs;

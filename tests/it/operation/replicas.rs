@@ -28,7 +28,7 @@ async fn code(app: &TestApp) -> String {
 }
 
 #[tokio::test]
-async fn a_server_has_a_row_without_its_secret_until_it_stops() {
+async fn a_running_server_has_a_row_that_does_not_contain_the_secret() {
     // S-111
     let app = TestApp::start().await.single().await;
     let replica = app.replica().await;
@@ -88,7 +88,7 @@ async fn servers_with_default_public_urls_are_ready_although_the_urls_differ() {
 }
 
 #[tokio::test]
-async fn a_killed_server_counts_for_30_seconds_and_its_row_is_deleted_after_5_minutes() {
+async fn a_killed_server_is_compared_for_30_seconds_and_its_row_is_deleted_after_5_minutes() {
     let app = TestApp::start().await.single().await;
     if is_on_sqlite(&app) {
         return;
@@ -189,13 +189,13 @@ async fn a_server_with_the_wrong_secret_does_not_start_beside_others_and_does_no
         let (code, text) = run(dirs[0].path(), settings, &secret, &["doctor"]);
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("has another master secret"), "{text}");
-        // A server that has stopped does not count.
+        // After that server has stopped, a server with the other secret starts.
         running.terminate();
         running.wait_for_exit();
         let second = Settings { secret_file: secret, ..settings.clone() };
         let started = serve(dirs[1].path(), &second, &[]);
         assert!(started.log().contains("failed to decrypt the signing key"), "{}", started.log());
-        // The server with the wrong secret was first, but the server with the right secret starts.
+        // A server with the right secret starts although the server with the wrong secret already runs.
         let right = serve(dirs[0].path(), settings, &[]);
         assert!(right.log().contains("has another master secret"), "{}", right.log());
     })

@@ -181,8 +181,8 @@ async fn database_constraints_reject_invalid_trip_rows() {
     trip_counters::Entity::insert(counter.clone()).exec_without_returning(database).await.unwrap();
     rejects!(database, trip_counters, Unique, counter.clone());
     rejects!(database, trip_counters, ForeignKey, counter, owner_id: Uuid::from_u128(7));
-    // Trips of two owners can have the same id. If the database rejected the id, this would reveal another
-    // owner's trip.
+    // Trips of two owners can have the same id. If the database rejected the id, the rejection would reveal
+    // another owner's trip.
     let valid = trips::ActiveModel {
         title: Set("🦀".repeat(TITLE_MAX)),
         notes: Set(Some("🦀".repeat(NOTES_MAX))),

@@ -43,7 +43,7 @@ fn a_secret_file_that_others_can_write_is_refused() {
 }
 
 #[test]
-fn a_secret_file_that_is_no_regular_file_is_refused_without_blocking() {
+fn a_secret_file_that_is_not_a_regular_file_is_refused_without_blocking() {
     //
     let dir = TempDir::new().unwrap();
     assert!(run(dir.path(), &["migrate"]).status.success());

@@ -33,7 +33,7 @@ async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
     stream
 }
 
-/// Reads until the server closes; returns the data and the elapsed time.
+/// Reads until the server closes the connection. Returns the data and the elapsed time.
 async fn read_until_closed(mut stream: TcpStream) -> (String, Duration) {
     let begin = Instant::now();
     let mut all = Vec::new();
@@ -97,8 +97,8 @@ async fn slow_connections_are_closed_while_others_are_served() {
          Authorization: Bearer {}\r\nContent-Length: 100\r\n\r\n{{",
         ada.token()
     );
-    // The length of this body is not known in advance. After 4 seconds, the body exceeds the size up to which
-    // it needs no share of the budget for large bodies.
+    // This chunked body has no declared length and grows by 4 bytes a second. After 4 seconds, it exceeds
+    // 64 KiB and needs a share of the budget for large bodies.
     let filler = 64 * 1024 - 16;
     let chunked = body.replace("Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n");
     let chunked = format!("{chunked}{filler:x}\r\n{}", " ".repeat(filler));
@@ -217,7 +217,8 @@ async fn without_listed_origins_no_cors_headers_are_sent() {
     }
 }
 
-/// Starts a server with a certificate for `localhost` and a client that trusts it and offers `alpn`.
+/// Starts a server with a certificate for `localhost`, and connects a client that trusts this certificate.
+/// The client offers the protocol `alpn`.
 async fn encrypted(alpn: &[u8]) -> (TestApp, TempDir, TlsStream<TcpStream>) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = TempDir::new().unwrap();

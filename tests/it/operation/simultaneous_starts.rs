@@ -30,7 +30,7 @@ fn start_three(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_one_of_three_servers_that_start_on_one_sqlite_file_at_once_runs() {
+async fn of_three_servers_that_start_at_once_on_one_sqlite_file_only_one_runs() {
     // N-24
     let dir = TempDir::new().unwrap();
     let serve = |dir: &Path| Process::serve(dir, &["--public-url", PUBLIC_URL]);
@@ -45,8 +45,8 @@ async fn only_one_of_three_servers_that_start_on_one_sqlite_file_at_once_runs() 
     }
 }
 
-/// Starts three servers at the same time on the database of these settings, which is empty and on a database
-/// server.
+/// Starts three servers at the same time on the database of these settings. The database is empty and on a
+/// database server.
 fn start_on(settings: &Settings) -> Vec<Process> {
     let settings = settings.clone();
     let dirs = [(); 3].map(|()| TempDir::new().unwrap());

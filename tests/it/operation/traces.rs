@@ -199,7 +199,7 @@ async fn a_request_is_a_span_and_the_database_and_the_password_hash_are_its_chil
         ("user.id", grant["user"]["id"].as_str().unwrap()),
     ];
     assert_eq!(read.unwrap(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-    // A client chooses the path, so a path without a route is no part of the name.
+    // A client chooses the path, so the name of a span does not contain a path without a route.
     assert!(!attributes(&find(&spans, "GET").attributes).contains_key("http.route"));
     let requests = collector.requests.lock().unwrap();
     let resource = attributes(&requests[0].resource_spans[0].resource.as_ref().unwrap().attributes);
@@ -208,7 +208,7 @@ async fn a_request_is_a_span_and_the_database_and_the_password_hash_are_its_chil
 }
 
 #[tokio::test]
-async fn a_valid_traceparent_is_the_parent_of_the_span_whose_ids_the_response_and_the_log_contain() {
+async fn a_valid_traceparent_is_the_parent_of_the_request_span_and_its_ids_are_in_the_response_and_the_log() {
     let (dir, collector) = (TempDir::new().unwrap(), Collector::start(Mode::Accept));
     let server = start(&dir, &collector.url(), &["--log-format", "json"]);
     let get = async |parents: &[&str], id: &str| {
@@ -293,7 +293,7 @@ async fn the_server_sends_the_last_spans_when_it_stops() {
 }
 
 #[tokio::test]
-async fn an_unavailable_a_hanging_and_a_rejecting_collector_delay_no_request_and_no_stop() {
+async fn a_collector_that_is_unavailable_hangs_or_rejects_delays_neither_requests_nor_the_stop() {
     // S-73
     let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (mode, endpoint) in [
@@ -303,7 +303,7 @@ async fn an_unavailable_a_hanging_and_a_rejecting_collector_delay_no_request_and
     ] {
         let dir = TempDir::new().unwrap();
         let server = start(&dir, &endpoint, &[]);
-        // The queue has 2,048 spans, and a full batch is sent at once.
+        // The queue holds up to 2,048 spans, and a full batch is sent at once.
         for _ in 0..700 {
             let response = server.call(Method::GET, "/health/live").send().await.unwrap();
             assert_eq!(response.status(), 200);

@@ -60,8 +60,8 @@ async fn undoing_a_change_of_address_restores_the_address_and_ends_the_thiefs_se
     let mail = mailed(&app, &thief, CHANGE, NEW).await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);
     let token = undo_token(&app, ADA).await;
-    // The thief continues: changes the address again, resets the password by the new mailbox, and begins a
-    // third change.
+    // The thief then changes the address again, resets the password with a mail to the new address, and
+    // begins a third change of the address.
     let third = "ada@third.example.org";
     let mail = mailed(&app, &thief, CHANGE, third).await;
     post(&app, CONFIRM, mail.with_code(json!({}))).await.expect(204);

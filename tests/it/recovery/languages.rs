@@ -11,7 +11,7 @@ use crate::harness::{Client, TestApp};
 const NEW: &str = "ada@new.example.org";
 const SIGNUP: &str = "/api/v1/auth/signup";
 
-/// Sends a request from an app in German.
+/// Sends a request whose `Accept-Language` header prefers German.
 async fn send(client: &Client, path: &str, body: &Value) -> Value {
     let call = client.post(path).header("accept-language", "de, en;q=0.5");
     let reply = if body.is_null() { call.await } else { call.json(body).await };

@@ -40,7 +40,7 @@ async fn only_five_of_many_parallel_guesses_of_a_code_are_compared() {
     let guesses = (0..60).map(|_| async { post(&app, RESET, body.clone()).await.status });
     let statuses = futures_util::future::join_all(guesses).await;
     assert!(statuses.iter().all(|status| *status == 422), "{statuses:?}");
-    // The counter of failures counts comparisons.
+    // Each comparison of a wrong code increments the counter of failures.
     assert_eq!(rows::flow_failures(&app).await, [5]);
 }
 
@@ -67,7 +67,7 @@ async fn an_account_accepts_at_most_20_wrong_codes_a_day_in_all_flows_together()
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     let right = mail.with_code(json!({ "new_password": NEW_PASSWORD }));
     post(&app, RESET, right.clone()).await.expect(422).problem("invalid_code");
-    // Other accounts can still use codes, and the account can still use the link, because it can't be guessed.
+    // Other accounts can still use codes. The account can still use the link, because links can't be guessed.
     let other = mailed(&app, &app.anonymous(), FORGOT, "bob@example.org").await;
     post(&app, RESET, other.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
     post(&app, RESET, mail.with_token(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);

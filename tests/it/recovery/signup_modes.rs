@@ -90,7 +90,7 @@ async fn the_sign_up_mode_confirm_first_does_not_assign_a_taken_username() {
 async fn the_code_from_the_mail_of_a_sign_up_sets_only_the_password_of_that_sign_up() {
     // S-80, S-81
     let app = confirm_first().await;
-    // A stranger signs up with Ada's address, and then Ada signs up with it.
+    // A stranger signs up with Ada's address. Then Ada signs up with the same address.
     let stranger = pending_mail(&app, "the stranger's harbour").await;
     let ada = pending_mail(&app, OLD_PASSWORD).await;
     assert_eq!(rows::users(&app).await.len(), 1);

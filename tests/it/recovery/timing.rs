@@ -46,8 +46,8 @@ async fn response_times_do_not_reveal_whether_an_address_has_an_account() {
     let app = super::start().await;
     app.sign_up("ada").await;
     let mut differences = Vec::new();
-    // Other load on the machine can distort a measurement. If the server did different work, every
-    // measurement would show a difference.
+    // Other load on the machine can distort a measurement. If the server did different work for the two
+    // addresses, every measurement would show a difference.
     for _ in 0..3 {
         let (mut known, mut unknown) = measure(&app.anonymous()).await;
         let area = area(&known, &unknown);

@@ -24,17 +24,17 @@ use statement::{OwnerColumns, named_tables, violations};
 use tables::first_key_columns;
 
 /// The request contains another unique key of one row, and the owner is not known before the row is read. A
-/// divided database needs an index over all owners for it.
+/// divided database needs an index over all owners for this key.
 const LOOKUP: &str = "finds one row by another unique key";
-/// The rows are read independently, for requests that wait at the same time. They can be read from several
-/// places.
+/// The statement reads independent rows, for requests that wait at the same time. A divided database can read
+/// these rows from several parts.
 const BATCH: &str = "reads one row for each of several requests";
 /// All rows have the same owner: the function takes one owner.
 const ROWS_OF_ONE_OWNER: &str = "inserts several rows of one owner";
 /// These statements may concern all parts of a divided database.
 const BACKGROUND: &str = "belongs to a background job or the start of the server, not to a request";
 
-/// Statements on owned tables that are not restricted to one owner: a part of the text, and the reason.
+/// Statements on owned tables that are not restricted to one owner: a part of the SQL text, and the reason.
 const EXCEPTIONS: [(&str, &str); 22] = [
     (r#"FROM "users" WHERE "users"."email_key" = ? LIMIT"#, LOOKUP),
     (r#"FROM "users" WHERE "users"."username_key" = ? LIMIT"#, LOOKUP),

@@ -35,7 +35,8 @@ pub(super) async fn hot_paths(app: &TestApp) {
     list_unchanged(&clients).await;
 }
 
-/// Requests unchanged lists of several users at once, whose counters the server reads in one statement.
+/// Requests unchanged lists of several users at once. The server reads the counters of these users in one
+/// statement.
 async fn list_unchanged(clients: &[Client]) {
     let mut calls = Vec::new();
     for client in clients {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The owned tables, and the column of each that contains the owner.
 pub(super) type OwnerColumns = BTreeMap<String, String>;
 
-/// A word, a name in double quotes (without them), or a single other character.
+/// A word, a name in double quotes (stored without the quotes), or a single other character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
@@ -67,11 +67,11 @@ fn parts(tokens: &mut impl Iterator<Item = Token>) -> Vec<Part> {
     parts
 }
 
-/// Returns why a statement could concern several owners. The result is empty if each owned table in it is
-/// restricted to one owner, by `owner = ?` or by the owner of another table that is.
+/// Returns the reasons why a statement could concern several owners. The result is empty if each owned table
+/// is restricted to one owner: by `owner = ?`, or by `owner = other.owner` with a restricted table.
 ///
-/// The text does not show whether two values in it are the same owner. They are, because a query function has
-/// one parameter for the owner (`every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner`).
+/// The text does not show whether two `?` stand for the same owner. They do, because a query function has one
+/// parameter for the owner (`every_query_function_for_rows_of_a_user_has_a_parameter_for_the_owner`).
 pub(super) fn violations(sql: &str, owners: &OwnerColumns) -> Vec<String> {
     let mut reader = Reader { owners, found: Vec::new() };
     reader.statement(&parts(&mut tokens(sql).into_iter()), &[]);
@@ -115,7 +115,7 @@ impl Reader<'_> {
         let owned: Vec<String> = named.into_iter().filter(|name| self.owners.contains_key(name)).collect();
         let conjuncts = conjuncts(&statement[from("WHERE").min(statement.len())..]);
         let mut bound: Vec<String> = outer.to_vec();
-        // A table can get its owner from a table that is bound later, so try again until nothing changes.
+        // A condition can name the owner of a table that this loop binds later, so repeat the loop.
         for _ in &owned {
             for table in &owned {
                 let is_bound =
@@ -147,7 +147,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns whether a condition is `owner = ?` or `owner = other.owner` with a table that is bound.
+    /// Returns whether a condition restricts `table` to one owner: by `owner = ?`, or by
+    /// `owner = other.owner` with a table in `bound`, which contains the tables that are already restricted.
     fn binds(&self, condition: &[Part], table: &str, tables: usize, bound: &[String]) -> bool {
         let Some(at) = condition.iter().position(|part| part.is_sign('=')) else { return false };
         let sides = [&condition[..at], &condition[at + 1..]];
@@ -232,7 +233,7 @@ fn value_rows(statement: &[Part]) -> usize {
         .count()
 }
 
-/// Returns the names of tables, from the first one up to the first clause that names no tables.
+/// Returns the names of the tables before the first clause that names no tables.
 fn table_names(from: &[Part]) -> Vec<String> {
     let ends = ["WHERE", "SET", "GROUP", "ORDER", "LIMIT", "FOR"];
     let clause = from.split(|part| ends.iter().any(|end| part.is_word(end))).next().unwrap_or_default();
@@ -248,7 +249,7 @@ fn table_names(from: &[Part]) -> Vec<String> {
     names
 }
 
-/// Returns the conditions of which each must be true: none if they are alternatives.
+/// Returns the conditions that AND connects, so that each must be true. Returns none if OR connects them.
 fn conjuncts(conditions: &[Part]) -> Vec<Vec<Part>> {
     let ends = ["GROUP", "ORDER", "LIMIT", "FOR", "ON"];
     let conditions =

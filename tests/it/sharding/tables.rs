@@ -6,8 +6,8 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::harness::{TestApp, rows};
 
-/// Returns each table with the first column of its primary key, from the catalog of the database. Tables that
-/// only migrations use are missing.
+/// Returns each table with the first column of its primary key, from the catalog of the database. Leaves out
+/// the tables that only migrations use.
 pub(super) async fn first_key_columns(app: &TestApp) -> BTreeMap<String, String> {
     let connection = rows::open(app).await;
     let backend = connection.get_database_backend();

@@ -47,7 +47,7 @@ async fn a_paged_first_sync_includes_concurrent_changes() {
     ada.delete(&format!("{TRIPS}/{deleted_before}")).await.expect(204);
     let page = feed(&ada, None, 3).await;
     assert_eq!((summarize(&page).len(), &page["has_more"]), (3, &json!(true)));
-    // Deletes one trip that was already returned and one that was not, and creates a new one.
+    // Delete one trip that was already returned and one trip that was not, and create a new trip.
     ada.delete(&format!("{TRIPS}/{}", ids[0])).await.expect(204);
     ada.delete(&format!("{TRIPS}/{}", ids[5])).await.expect(204);
     let new = create_trip(&ada, "new").await;

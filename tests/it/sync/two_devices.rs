@@ -42,7 +42,8 @@ struct TripHistory {
     deletions: BTreeSet<i64>,
 }
 
-/// The intended result of an operation (version and title), and the title that was visible before it.
+/// The intended result of an operation (version and title), and the title that was visible before the
+/// operation.
 type Intent = (i64, Option<String>, Option<String>);
 
 /// For an applied operation: the trip, the base version, and the title that was visible.

@@ -232,7 +232,8 @@ async fn exactly_one_of_fifty_requests_takes_over_an_abandoned_claim_of_a_key() 
         app.clock.advance(TimeDelta::seconds(31));
         join_all((0..50).map(|_| post(&ada, &key, "Lisbon").into_future())).await;
         post(&ada, &key, "Lisbon").await.expect(201);
-        // Each round leaves the trip from before the reopened claim and the trip of the takeover.
+        // Each round leaves two trips: the trip of the first request, and the trip of the request that took
+        // over the claim.
         assert_eq!(rows::trips(&app).await, 2 * round);
     }
 }

@@ -52,7 +52,7 @@ fn stop(name: &str) -> Value {
     json!({ "name": name, "latitude": 38.7165, "longitude": -9.1319 })
 }
 
-/// Returns every request that changes the trip, which has one stop, and its expected status.
+/// Returns every kind of request that changes a trip with one stop, each with the expected status.
 fn changes(client: &Client, trip_path: &str, stop_id: &str) -> Vec<(Call, u16)> {
     let one = format!("{trip_path}/stops/{stop_id}");
     vec![

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::{TRIPS, create_trip, path, titles};
 use crate::harness::{Client, TestApp, rounds, rows};
 
-/// The lists that the readers of the model read. All contain every trip whose title is a number.
+/// The lists that the readers request. Each list contains every trip whose title is a number.
 const LISTS: [&str; 6] =
     ["", "?limit=100", "?sort=title", "?sort=-updated_at&limit=60", "?status=planned", "?sort=-start_date"];
-/// The trips that one writer each changes. Together with the other trips, they fill a page of 100 in several
-/// statements.
+/// The number of writers, each of which creates and deletes one trip. With these trips and the 40 other
+/// trips, a page with `limit=100` needs several statements.
 const WRITERS: usize = 3;
 
 /// The progress of one writer, which numbers its writes. A write with an even number creates the trip with this
@@ -35,7 +35,8 @@ impl Numbers {
         let sent = self.sent.load(SeqCst);
         let shown = match title {
             Some(number) => number,
-            // The trip is absent after each odd number, so this one was reached at least.
+            // The trip is absent only after odd numbers, so the state of the response is at least that of the
+            // first odd number from `known` on.
             None => known + 1 - known.rem_euclid(2),
         };
         assert!(shown >= known, "{list}: the response shows {title:?}, but {known} was known before");
@@ -59,7 +60,7 @@ async fn write(clients: &[Client], numbers: &Numbers, writer: usize, count: i64)
         if number % 2 == 1 {
             client.delete(&trip_path).await.expect(204);
         } else {
-            // A list by latest first day reads the trips with and without a first day in two statements.
+            // A list in the order `-start_date` reads trips with and without a start date in two statements.
             let first_day = (writer == 0).then_some("2026-05-01");
             let body = json!({ "id": id, "title": number.to_string(), "start_date": first_day });
             client.post(TRIPS).json(&body).await.expect(201);
@@ -90,7 +91,8 @@ async fn read(
             let title = trip.map(|trip| trip["title"].as_str().unwrap().parse().unwrap());
             numbers.check(known[writer], title, list);
         }
-        // One statement reads most short pages, so their entity tag identifies their content.
+        // One statement reads a short page, unless the order is `-start_date`. The entity tag then identifies
+        // the content of the page.
         if !list.contains("limit") && !list.contains("-start_date") {
             let tag = (reply.header("etag").to_owned(), list);
             let first = seen.lock().unwrap().entry(tag).or_insert_with(|| body.clone()).clone();
@@ -99,8 +101,8 @@ async fn read(
     }
 }
 
-/// Races writers and readers of one user on two servers, and checks that no response is older than what a
-/// client knew when it sent the request: by its own write, or by an earlier response of any server.
+/// Races writers and readers of one user on two servers. Checks that no response is older than what was known
+/// when the request was sent, from acknowledged writes and from earlier responses of both servers.
 async fn race(sizes: [u64; 2], writes: usize) {
     let app = TestApp::with(|settings| settings.page_cache_bytes = sizes[0]).await;
     let replica = app.replica_with(|settings| settings.page_cache_bytes = sizes[1]).await;

@@ -177,7 +177,7 @@ async fn requests_with_an_idempotency_key_over_the_daily_quota_get_507() {
     create(&ada, "two").await.expect(201);
     let problem = create(&ada, "three").await.expect(507).problem("quota_exceeded").json();
     assert_eq!(problem["detail"], "The app can add at most 2 entries a day. Please try again tomorrow.");
-    assert_eq!(create(&ada, "one").await.expect(201).json(), first, "a repetition counts");
+    assert_eq!(create(&ada, "one").await.expect(201).json(), first, "a repetition counts against the quota");
     create(&bob, "three").await.expect(201);
     ada.post(TRIPS).json(&body).await.expect(201);
     app.clock.advance(TimeDelta::days(1));

@@ -10,7 +10,7 @@ use crate::harness::{Reply, TestApp};
 /// The path of a trip that does not exist.
 const MISSING: &str = "/api/v1/trips/01890000-0000-7000-8000-000000000000";
 
-/// Returns fields with a value, and the error code of an invalid value.
+/// Returns pairs of a field and a value, each with the error code if the value is invalid.
 fn field_cases() -> Vec<(&'static str, Value, Option<&'static str>)> {
     let mut all = vec![
         ("title", json!(""), Some("too_short")),

@@ -17,7 +17,7 @@ fn names(trip: &Value) -> Vec<&str> {
     trip["stops"].as_array().unwrap().iter().map(|stop| stop["name"].as_str().unwrap()).collect()
 }
 
-/// Returns fields with a value, and either the stored value or the error code.
+/// Returns pairs of a field and a value, each with the stored value or the error code.
 fn field_cases() -> Vec<(&'static str, Value, Result<Value, &'static str>)> {
     let valid = |name, value: Value| (name, value.clone(), Ok(value));
     let mut all = vec![
@@ -95,7 +95,7 @@ async fn each_field_of_a_stop_is_validated_in_every_operation() {
                     let body = reply.json();
                     let stop = if is_whole { &body["stops"][0] } else { &body };
                     assert_eq!(stop[field], *stored, "{field}");
-                    // Clears the times, so that the next value cannot violate their order.
+                    // Clear the times, so that the next value cannot violate the order of the times.
                     if is_whole && id(&body) == id(&trip) {
                         let keep =
                             json!({ "stops": [{ "id": first, "name": "x", "latitude": 0, "longitude": 0 }] });

@@ -61,7 +61,7 @@ async fn every_command_on_users_is_recorded_with_the_user_of_the_operating_syste
     fs::write(&file, "email\ngrace@example.org\n").unwrap();
     success(&app, &["users", "import", file.to_str().unwrap()], b"");
     let records = audit(&app);
-    // The records of an account remain after its deletion.
+    // The records of an account remain after the account was deleted.
     let mut expected: Vec<(String, &str)> =
         on_ada.iter().chain(&["delete"]).map(|command| (format!("users {command}"), ada.id())).collect();
     for (command, subject) in

@@ -20,7 +20,7 @@ fn import(app: &TestApp, name: &str, content: impl AsRef<[u8]>, args: &[&str]) -
     run_with_input(app, &args, b"")
 }
 
-/// Imports a file, which must succeed.
+/// Imports a file; the import must succeed. Returns the numbers of imported and of existing users.
 async fn imported(app: &TestApp, name: &str, content: impl AsRef<[u8]>) -> (u64, u64) {
     let output = import(app, name, content, &[]);
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));

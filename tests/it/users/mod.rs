@@ -42,7 +42,7 @@ async fn users(app: &TestApp, args: &[&str]) -> String {
     stdout(&output)
 }
 
-/// Runs a command with `--json`.
+/// Runs a `users` command with `--json`, and returns its output.
 async fn users_json(app: &TestApp, args: &[&str]) -> Value {
     serde_json::from_str(&users(app, &[args, &["--json"]].concat()).await).unwrap()
 }
@@ -55,8 +55,8 @@ fn refused(app: &TestApp, args: &[&str]) -> String {
     stderr(&output)
 }
 
-/// Advances the server's clock to the system time, which the commands use, and makes the server read changes
-/// from the database.
+/// Advances the server's clock to the system time, which the commands use, and makes the server read the
+/// revocations from the database.
 async fn settle(app: &TestApp) {
     app.clock.advance(Clock::system().now() - app.clock.now());
     app.poll().await;

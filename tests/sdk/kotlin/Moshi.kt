@@ -1,4 +1,4 @@
-// The parts of Moshi that the models use, so that they compile without the library.
+// The parts of Moshi that the generated models use. With these parts, the models compile without the library.
 package com.squareup.moshi
 
 annotation class Json(val name: String)

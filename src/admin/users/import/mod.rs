@@ -117,7 +117,7 @@ pub async fn import_users(
             let imported = if checked.faults.is_empty() { checked.imported } else { 0 };
             return Ok(ImportReport { imported, ..checked });
         }
-        // Recorded before the users are written, so that an import that is killed is recorded too.
+        // Record the command before the users are written, so that an import that is killed is recorded too.
         let name = import.path.file_name().unwrap_or_default().display().to_string();
         record(&context.db, Action::new(&context.clock, "users import").on(&name)).await;
         pass(context, &flows, import, true, progress).await

@@ -4,8 +4,8 @@
 //! hash therefore waits for its loads most of the time. [`Lanes`] interleaves up to [`Lanes::PER_LOOP`]
 //! hashes, so that the loads of one overlap with those of the others.
 //!
-//! A lane counts its rounds: after `2^cost` rounds, [`Lane::digest`] returns the hash of that cost, and the
-//! lane can continue to a higher cost. The lanes of a [`Lanes`] have had the same number of rounds.
+//! After `2^cost` rounds of a lane, [`Lane::digest`] returns the hash of that cost, and the lane can continue
+//! to a higher cost. All lanes of a [`Lanes`] have had the same number of rounds.
 //!
 //! The results equal those of the `bcrypt` crate, with which the tests compare them. The states are
 //! overwritten when they are dropped. As with every implementation of bcrypt, the addresses of loads depend
@@ -52,11 +52,11 @@ impl Lanes {
     /// Measured on two cores of an AMD EPYC (48 KiB of L1 data cache each), both busy, at cost 12, in hashes
     /// per second relative to the `bcrypt` crate: 2.0 with two lanes, 3.0 with three, 3.6 with four, 3.8 with
     /// five. A loop of four takes 1.1 times as long as one hash of the crate, a loop of five 1.3 times: with
-    /// more lanes, each caller waits longer, and the gain is small. Four states have 17 KiB, which fits into
+    /// more lanes, each caller waits longer, and the gain is small. Four states take 17 KiB, which fits into
     /// the L1 data cache of most processors.
     pub const PER_LOOP: usize = 4;
 
-    /// Starts a lane for each input. The lanes are numbered in this order, from 0.
+    /// Starts a lane for each input. The lanes are numbered from 0, in the order of the inputs.
     pub fn start(inputs: &[Input<'_>]) -> Self {
         let mut all = vec![Lane::NEW; inputs.len()];
         for (number, (lane, input)) in all.iter_mut().zip(inputs).enumerate() {
@@ -71,8 +71,8 @@ impl Lanes {
         self.in_use == 0
     }
 
-    /// Continues all lanes until they have had `2^cost` rounds. Does nothing if they have had at least as
-    /// many.
+    /// Continues all lanes until they have had `2^cost` rounds. Does nothing if they have had at least that
+    /// many rounds already.
     pub fn advance_to(&mut self, cost: u32) {
         let rounds = 1_u64.checked_shl(cost).unwrap_or(u64::MAX);
         let more = rounds.saturating_sub(self.rounds);

@@ -72,12 +72,12 @@ fn rounds(default: usize) -> usize {
 }
 
 #[test]
-fn random_hashes_equal_those_of_the_crate() {
+fn random_hashes_equal_those_of_the_bcrypt_crate() {
     let mut random = Random(0x0123_4567_89ab_cdef);
     let total = rounds(60);
     let mut compared = 0;
     while compared < total {
-        // One lane, full and incomplete loops, and more lanes than one loop has.
+        // The counts cover a single lane, full and incomplete loops, and more lanes than one loop has.
         let count = 1 + usize::try_from(random.below(6)).unwrap();
         let cost = 4 + u32::try_from(random.below(5)).unwrap();
         let passwords: Vec<_> = (0..count).map(|_| random.password()).collect();
@@ -96,7 +96,7 @@ fn random_hashes_equal_those_of_the_crate() {
 }
 
 #[test]
-fn passwords_of_every_length_have_the_same_hash_as_with_the_crate() {
+fn passwords_of_every_length_have_the_same_hash_as_in_the_bcrypt_crate() {
     let mut random = Random(1);
     let lengths: Vec<usize> = (0..=72).chain([73, 100]).collect();
     for lengths in lengths.chunks(4) {
@@ -107,7 +107,7 @@ fn passwords_of_every_length_have_the_same_hash_as_with_the_crate() {
 }
 
 #[test]
-fn passwords_with_every_byte_have_the_same_hash_as_with_the_crate() {
+fn passwords_with_every_byte_value_have_the_same_hash_as_in_the_bcrypt_crate() {
     let bytes: Vec<u8> = (0..=255).collect();
     for bytes in bytes.chunks(4) {
         let passwords: Vec<_> = bytes.iter().map(|byte| vec![b'a', *byte, 0x80]).collect();

@@ -25,7 +25,7 @@ async fn keys_list_prints_every_key_but_no_private_key_material() {
 }
 
 #[tokio::test]
-async fn keys_rotate_logs_no_user_out() {
+async fn users_stay_logged_in_after_keys_rotate() {
     // S-33
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -36,7 +36,7 @@ impl Scene {
             let (header, claims) = (read(ada.token(), 0), read(ada.token(), 1));
             assert_eq!(header["alg"], name);
             let scene = Self { app, ada, key, header, claims, name };
-            // An unmodified copy is accepted, so later rejections are due to the modification.
+            // The server accepts a copy that the test signs, so the modifications cause the later rejections.
             let copy = scene.key.token(&scene.header, &scene.claims);
             scene.app.anonymous().with_token(copy).get("/api/v1/me").await.expect(200);
             scenes.push(scene);
@@ -50,7 +50,7 @@ impl Scene {
         header
     }
 
-    /// Returns the signing input (RFC 7515 §2) with this header and the claims.
+    /// Returns the signing input (RFC 7515 §2) with this header and the unmodified claims.
     fn signing_input(&self, header: &Value) -> String {
         format!("{}.{}", part(header.to_string()), part(self.claims.to_string()))
     }
@@ -181,7 +181,7 @@ async fn modified_or_re_encoded_signatures_are_rejected() {
         for form in forms {
             scene.assert_rejected(&format!("{form:02x?}"), &format!("{input}.{}", part(form))).await;
         }
-        // The last character contains bits that a lenient decoder ignores.
+        // The last character of a signature contains bits that a lenient Base64 decoder ignores.
         for at in [0, token.len() / 2, input.len() - 1, input.len() + 1, token.len() - 1] {
             for new in ['A', 'B', 'Q', 'g', 'w', 'x', '_', '='] {
                 let changed = format!("{}{new}{}", &token[..at], &token[at + 1..]);

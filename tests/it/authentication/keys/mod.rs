@@ -1,5 +1,5 @@
-//! Signing keys: every algorithm, rotation while servers run, their publication, and the master secret that
-//! encrypts them.
+//! Signing keys: every algorithm, rotation while servers run, the publication of the keys, and the master
+//! secret that encrypts the keys.
 
 mod commands;
 mod discovery;
@@ -44,7 +44,7 @@ async fn start_with_same_data(
     .await
 }
 
-/// Returns the key rotation that the command line uses, outside the server.
+/// Returns a `KeyRotation` that works on the database directly, as the command line does.
 fn key_rotation(app: &TestApp) -> KeyRotation {
     let secret = MasterSecret::read(&app.settings().secret_file).unwrap();
     KeyRotation::new(&app.services().db, app.clock.clone(), &secret)

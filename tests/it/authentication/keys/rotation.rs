@@ -112,7 +112,7 @@ async fn a_hundred_rotations_under_traffic_reject_no_valid_token() {
             tokio::spawn(async move {
                 let first = one.log_in("ada").await;
                 while !stop.load(Ordering::Relaxed) {
-                    // Use a new token immediately, also on the other replica, and an old token.
+                    // Use a new token immediately on both replicas, and also use an old token.
                     let fresh = one.log_in("ada").await;
                     for client in [client_on(&two, &fresh), fresh, client_on(&two, &first), first.clone()] {
                         client.get("/api/v1/auth/session").await.expect(200);

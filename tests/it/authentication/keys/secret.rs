@@ -55,7 +55,7 @@ async fn rotating_the_master_secret_logs_no_user_out() {
     let mode = fs::metadata(&app.settings().secret_file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(count_current(&app).await, 2);
-    // The running server has only the old secret. It continues to work, even after the next rotation.
+    // The running server has only the old secret. It continues to work, even after the next key rotation.
     wait_for_propagation().await;
     app.log_in("ada").await.get(&next).await.expect(200);
     key_rotation(&app).rotate().await.unwrap();

@@ -13,7 +13,8 @@ use crate::harness::{PASSWORD, TestApp, rows};
 async fn response_times(app: &TestApp, path: &str, user: &str, count: usize) -> [Vec<Duration>; 2] {
     let mut times = [Vec::new(), Vec::new()];
     while times.iter().any(|times| times.len() < count) {
-        // Choose at random, by the last bit of a UUID: with a fixed order, periodic load could affect only one kind.
+        // Choose the kind of user at random, by the last bit of a UUID. With a fixed order, periodic load
+        // could affect the times of only one kind.
         let kind = usize::from(Uuid::now_v7().as_bytes()[15] & 1);
         if times[kind].len() == count {
             continue;
@@ -59,7 +60,7 @@ fn auc([known, unknown]: &[Vec<Duration>; 2]) -> f64 {
 }
 
 async fn assert_equal_times(app: &TestApp, path: &str, user: &str) {
-    // A leak affects every round; load on the machine affects only some.
+    // A leak affects every round. Load on the machine affects only some rounds.
     let mut rounds = Vec::new();
     while !rounds.last().is_some_and(|ratio| (0.85..1.15).contains(ratio)) {
         assert!(rounds.len() < 5, "{path}: ratios of {user} to an unknown user: {rounds:?}");
@@ -110,7 +111,7 @@ async fn a_server_finds_the_highest_cost_of_the_stored_hashes_when_it_starts() {
     old.sign_up("ada").await;
     old.sign_up("brian").await;
     let expensive = unknown(&old).await;
-    // Damaged hashes with a higher cost are ignored, and don't hide the cost of Ada's hash.
+    // Damaged hashes are ignored, even if they state a higher cost, and don't hide the cost of Ada's hash.
     for damaged in ["$2b$99$abc", "$2b$14$short", "zz"] {
         rows::set_password_hash(&old, "brian", damaged).await;
         let app = at_cost(&old, 4).await;

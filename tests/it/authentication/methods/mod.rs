@@ -34,7 +34,7 @@ fn protected(id: &str) -> Vec<(Method, String, Option<Value>)> {
         .collect()
 }
 
-/// Returns the response of `POST /auth/tokens` to a user created by `TestApp::sign_up`.
+/// Requests a sessionless token for a user created by `TestApp::sign_up`, and returns the response body.
 async fn issue_token(app: &TestApp, name: &str) -> Value {
     let call = app.anonymous().post("/api/v1/auth/tokens").basic(name, crate::harness::PASSWORD);
     call.await.expect(200).json()

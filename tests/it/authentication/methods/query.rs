@@ -20,7 +20,7 @@ async fn with_query() -> TestApp {
 }
 
 #[tokio::test]
-async fn every_operation_accepts_a_token_in_the_query_when_this_is_enabled() {
+async fn every_operation_accepts_a_token_in_the_query_if_query_tokens_are_enabled() {
     // S-30
     let app = with_query().await;
     let ada = app.sign_up("ada").await;

@@ -47,7 +47,7 @@ async fn a_passkey_of_each_algorithm_logs_its_user_in() {
 }
 
 #[tokio::test]
-async fn the_options_for_a_passkey_login_name_no_user_and_no_credential() {
+async fn the_options_for_a_passkey_login_contain_no_user_and_no_credential() {
     let app = TestApp::start().await;
     register(&app.sign_up("ada").await).await;
     let empty = app.anonymous().post(OPTIONS).await.expect(200);
@@ -270,7 +270,7 @@ async fn a_passkey_login_to_a_disabled_account_uses_up_the_challenge_and_the_cou
     log_in(&app, &body).await.expect(401).problem("invalid_credentials");
     set_disabled(&app, user, false).await;
     is_rejected(log_in(&app, &body).await);
-    // The refused attempt has recorded its counter, so the same counter is refused now.
+    // The attempt on the disabled account has recorded the counter value 1, so the value 1 is refused now.
     device.sign_count = 1;
     is_rejected(log_in(&app, &device.log_in(&app.anonymous()).await).await);
     log_in(&app, &device.log_in(&app.anonymous()).await).await.expect(200);

@@ -197,7 +197,7 @@ async fn a_malformed_passkey_credential_gets_422_with_invalid_format() {
             "{pointer}"
         );
     }
-    // Fields of later levels of the specification are ignored, and base64 padding is accepted.
+    // Fields that the server does not use are ignored, and Base64 padding is accepted.
     let mut credential = valid;
     credential["response"]["publicKey"] = json!("AAAA");
     credential["unknown"] = json!([1]);

@@ -1,4 +1,4 @@
-//! Personal access tokens at the endpoints for services, and under a changed master secret.
+//! Personal access tokens: introspection and revocation by services, and changes of the master secret.
 
 use std::fs;
 

@@ -88,7 +88,7 @@ async fn an_mfa_token_is_valid_once_for_five_minutes_and_five_attempts() {
     for unknown in ["", "x", &"A".repeat(43), ada.client.token()] {
         with_code(&app, unknown, "000000").await.expect(401).problem("invalid_credentials");
     }
-    // The token is neither an access token nor a refresh token.
+    // An `mfa_token` is neither an access token nor a refresh token.
     let token = mfa_token(&app.anonymous(), "ada").await;
     app.anonymous().with_token(&token).get("/api/v1/me").await.expect(401).problem("invalid_token");
     let refresh = app.anonymous().post("/api/v1/auth/refresh").json(&json!({ "refresh_token": token }));
@@ -228,7 +228,8 @@ async fn a_user_can_authenticate_again_with_a_code_of_the_authenticator_app() {
 
 #[tokio::test]
 async fn a_session_from_before_the_enrolment_cannot_be_refreshed() {
-    // S-89: the enrolment ends the session; if the session was started at the same moment, its next refresh ends it.
+    // S-89: an enrolment ends the other sessions of the user. A session that starts at the same moment can
+    // stay active, but its next refresh ends it.
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let racing = app.log_in("ada").await;

@@ -77,8 +77,8 @@ async fn a_login_with_the_old_password_cannot_be_completed_after_a_password_chan
     };
     let body = json!({ "new_password": "a louder harbour at dawn" });
     let change = async { ada.client.post("/api/v1/me/password").json(&body).await };
-    // The login completes after the change of the password, because the server began to compare the old
-    // password later.
+    // The server begins the comparison of the old password 10 ms after it begins the change of the password,
+    // so the login completes after the change.
     let (changed, reply) = overlapping(change, login).await;
     changed.expect(204);
     let reply = reply.json();

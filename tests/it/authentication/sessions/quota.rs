@@ -7,7 +7,7 @@ use super::{has_access, next, refresh, refresh_token};
 use crate::harness::TestApp;
 
 #[tokio::test]
-async fn a_login_over_the_session_quota_ends_the_session_that_is_idle_longest() {
+async fn a_login_over_the_session_quota_ends_the_session_that_has_been_idle_the_longest() {
     //
     let app = TestApp::with(|settings| settings.quotas.sessions = 2).await;
     let second = TimeDelta::seconds(1);

@@ -1,4 +1,4 @@
-//! Concurrent requests of one session or user on three replicas: one outcome, and never a 5xx.
+//! Concurrent requests of one session or user on three replicas: all replicas agree, and no status is 5xx.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ async fn refresh_concurrently(replicas: &[TestApp; 3], count: usize, token: &str
 /// Asserts that every replica rejects the access tokens of these grants.
 async fn assert_no_access(replicas: &[TestApp; 3], grants: &[Value]) {
     for at in replicas {
-        // A revocation by another replica takes effect within a second.
+        // A replica learns of revocations by other replicas when it polls, within a second. Poll now.
         assert!(at.services().tokens.poll().await);
         for grant in grants {
             assert!(!has_access(at, grant).await);
@@ -128,7 +128,7 @@ async fn an_account_that_is_deleted_by_concurrent_requests_during_refreshes_stay
         let (deleted, (of_phone, of_ada)) = join(deletions, refreshes).await;
         let count = deleted.iter().filter(|reply| reply.status == 204).count();
         assert!(count > 0);
-        // Requests that arrive after the deletion have no session.
+        // A request that arrives after the deletion gets 401, because its session no longer exists.
         assert!(deleted.iter().all(|reply| [204, 401].contains(&reply.status)), "{deleted:?}");
         let mut grants = successful_grants(of_phone);
         grants.extend(successful_grants(of_ada));
@@ -157,8 +157,8 @@ async fn recording_token_usage_while_refresh_responses_are_lost_revokes_no_sessi
         assert_eq!(used, [true; 3]);
         assert!(flushed.iter().all(Result::is_ok));
         flush().await;
-        // The only recorded use is of the access token from before the refresh, so the successor is still unused,
-        // and the refresh token works after its grace period of 30 s.
+        // Only the use of the access token from before the refresh is recorded. The successor is therefore
+        // unused, and the refresh token still works after its grace period of 30 s.
         replicas[0].clock.advance(TimeDelta::seconds(31));
         let (again, flushed) = join(refresh_concurrently(&replicas, 6, token), flush()).await;
         assert!(flushed.iter().all(Result::is_ok));

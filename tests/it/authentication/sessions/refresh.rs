@@ -227,7 +227,8 @@ async fn a_refresh_token_of_a_later_generation_than_its_session_ends_the_session
 
 #[tokio::test]
 async fn last_seen_is_updated_by_refreshes_and_token_use() {
-    // The first use of a token must not be stored before the clock advances.
+    // Several servers would store the first use of the token right after the request, before the clock
+    // advances.
     let app = TestApp::start().await.single().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));

@@ -77,7 +77,7 @@ async fn an_attack_of_several_days_is_reported_each_day() {
 }
 
 #[tokio::test]
-async fn the_link_in_an_attack_warning_can_set_a_new_password_for_a_day() {
+async fn the_link_in_an_attack_warning_sets_a_new_password_and_is_valid_for_a_day() {
     // S-46
     let app = start().await;
     let ada = app.sign_up("ada").await;

@@ -1,7 +1,7 @@
 //! Attacks on one account over several servers: concurrent attempts have the same limit as on one server, and
 //! during an attack from 200 addresses the owner's device logs in within a second.
 //!
-//! `TRIPGATE_TEST_ROUNDS=10000` sets the number of wrong passwords.
+//! `TRIPGATE_TEST_ROUNDS` sets the number of wrong passwords, for example 10000.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -49,7 +49,7 @@ impl Server {
         let id = response.headers()["x-request-id"].to_str().unwrap();
         let log = self.log_until(&[id, "/api/v1/auth/login"]).await;
         let statements = log[before..].lines().filter(|line| line.contains("tripgate::sql"));
-        // The sweep of expired buckets runs at any time. It is the only statement with a limit.
+        // The sweep of expired buckets can run at any time. Only its statement has a `LIMIT`.
         let of_login =
             statements.filter(|line| line.contains("throttle_buckets") && !line.contains(" LIMIT "));
         let mut verbs: Vec<_> = of_login.map(verb).collect();
@@ -72,8 +72,9 @@ async fn a_login_writes_throttle_buckets_only_if_a_login_failed_and_reads_none_w
     for _ in 0..2 {
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);
     }
-    // A failure is counted three times: by account and address, by address, and by account. The next success
-    // resets the first counter. Both first check again whether a counter is blocked.
+    // A failed login increments three counters: by account and address, by address, and by account. The next
+    // successful login resets the first counter. Before it changes a counter, each of the two logins checks
+    // again whether a counter is blocked.
     assert_eq!(server.log_in(WRONG, 401).await, ["INSERT", "INSERT", "INSERT", "SELECT", "SELECT", "UPDATE"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["DELETE", "SELECT", "SELECT", "SELECT"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT", "SELECT"]);

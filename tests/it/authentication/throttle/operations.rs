@@ -1,4 +1,4 @@
-//! The operations that share the throttle, the setting that turns it off, and the commands.
+//! The operations that share the throttle, the setting that turns the throttle off, and `tripgate throttle`.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

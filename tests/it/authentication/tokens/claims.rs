@@ -20,7 +20,7 @@ impl Scene {
     }
 }
 
-/// Returns values that are invalid for every claim.
+/// Returns values that are invalid for every required claim, except that `amr` may be an empty array.
 fn invalid_values() -> Vec<Value> {
     vec![json!(null), json!(true), json!([]), json!({}), json!(""), json!(" "), json!("x"), json!(-1.5)]
 }

@@ -38,7 +38,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_bcrypt_cost_makes_a_login_of_an_unknown_user_take_longer"])),
     (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_the_bcrypt_cost_a_successful_login_rehashes_the_password"])),
     (16, Proven(&["tests/it/documents/first_steps.rs::a_new_user_can_create_a_trip_and_list_it"])),
-    (17, Later("the Swift client is generated and its syntax is checked, but it is not compiled and run")),
+    (17, Later("the Swift client is generated and its syntax is checked, but it is neither compiled nor run")),
     // The features of "Basic-or-token API".
     (18, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::a_token_is_valid_on_every_replica_and_after_a_restart",
@@ -169,7 +169,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     (56, Proven(&["tests/it/authentication/login/mod.rs::a_login_accepts_email_address_and_username_ignoring_case_and_starts_a_session"])),
     (57, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (58, Proven(&["tests/it/authentication/tokens/lifetime.rs::an_access_token_is_valid_until_30_seconds_after_its_expiry"])),
-    (59, Proven(&["tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_when_this_is_enabled"])),
+    (59, Proven(&["tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_if_query_tokens_are_enabled"])),
     (60, Proven(&[
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code",
         "tests/it/authentication/methods/query.rs::an_invalid_query_token_gets_another_error_than_a_missing_token",
@@ -180,7 +180,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (62, Proven(&[
         "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
-        "tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_when_this_is_enabled",
+        "tests/it/authentication/methods/query.rs::every_operation_accepts_a_token_in_the_query_if_query_tokens_are_enabled",
     ])),
     (63, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",

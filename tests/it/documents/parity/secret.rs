@@ -1,5 +1,5 @@
-//! The features that concern the master secret: it is not stored in the code, and the operator configures
-//! where it is.
+//! The features that concern the master secret: the code does not contain it, and the operator configures
+//! where it is stored.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -54,7 +54,7 @@ async fn a_revocation_is_deleted_one_maximum_token_lifetime_after_its_last_token
     let app = TestApp::start().await;
     let phone = app.sign_up("ada").await;
     log_out(&app, phone.grant()).await;
-    // The clock was fast for so long that the jobs trust it.
+    // The clock gets seven days ahead without a jump, so the jobs trust it.
     app.clock.advance(TimeDelta::days(7));
     run_jobs(&app).await;
     app.clock.jump(TimeDelta::days(-7));

@@ -54,7 +54,7 @@ fn shift(grant: &Value) -> TimeDelta {
 }
 
 #[tokio::test]
-async fn a_clock_a_year_ahead_for_a_minute_makes_no_revoked_token_valid_and_deletes_no_data() {
+async fn a_clock_that_is_a_year_ahead_for_a_minute_makes_no_revoked_token_valid_and_deletes_no_data() {
     // A-4, F-3, S-106
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();
@@ -82,7 +82,7 @@ async fn a_clock_a_year_ahead_for_a_minute_makes_no_revoked_token_valid_and_dele
 }
 
 #[tokio::test]
-async fn a_restart_under_a_clock_a_year_ahead_makes_no_revoked_token_valid_and_deletes_no_data() {
+async fn a_restart_under_a_clock_that_is_a_year_ahead_makes_no_revoked_token_valid_and_deletes_no_data() {
     // A-4, S-106
     let app = TestApp::start_now().await;
     let clock = ShiftedClock::new();
@@ -132,7 +132,7 @@ async fn a_request_with_an_idempotency_key_can_be_repeated_after_a_server_whose_
         sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(rows::trips(&app).await, 1);
-    println!("the claim of the fast clock ended after {:?}", begin.elapsed());
+    println!("the claim from the fast clock ended after {:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

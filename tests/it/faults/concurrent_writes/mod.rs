@@ -16,7 +16,7 @@ use crate::harness::{Client, PASSWORD, Reply, TestApp, email};
 
 const TRIPS: &str = "/api/v1/trips";
 
-/// Opens a connection besides the server's own.
+/// Opens a separate connection to the database of the server.
 async fn connect(app: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(app.settings().database_url.expose());
     Database::connect(options.max_connections(1).sqlx_logging(false).to_owned()).await.unwrap()
@@ -50,7 +50,7 @@ fn path(trip: &Value) -> String {
     format!("{TRIPS}/{}", trip["id"].as_str().unwrap())
 }
 
-/// Returns the trip id and version in each reply.
+/// Asserts that each reply has this status, and returns the trip id and version in each reply.
 fn acknowledged(replies: &[Reply], status: u16) -> Vec<(String, i64)> {
     let of = |reply: &Reply| {
         assert_eq!(reply.status, status, "{}: {}", reply.request, reply.text());

@@ -169,7 +169,8 @@ async fn a_result_based_on_another_functions_failure_is_discarded() {
                     tx.execute_each(vec![change]).await?;
                     return Ok(true);
                 }
-                // The query of the next function sends this deferred write, and fails with its error.
+                // The first query after function 0 sends the deferred write of function 0, and fails with the
+                // error of that write.
                 let id = Uuid::from_u128(*number);
                 Ok::<_, StoreError>(users::Entity::find_by_id(id).one(tx).await.is_ok())
             }

@@ -33,7 +33,7 @@ async fn create_many(client: &Client, trips: &[Value]) -> Vec<String> {
     ids
 }
 
-/// Requests a page. On a busy machine a search can take too long, so a client repeats it.
+/// Requests a page. Repeats a request that timed out, because a search can take too long on a busy machine.
 async fn searched(client: &Client, page: &str) -> Value {
     for _ in 0..9 {
         let reply = client.get(page).await;

@@ -51,7 +51,7 @@ fn text() -> impl Strategy<Value = String> {
         .prop_map(|parts| parts.into_iter().flat_map(|(word, separator)| [word, separator]).collect())
 }
 
-/// The fields of a trip; the last are the names of its stops.
+/// Generates the title, the destination, the notes and the names of the stops of a trip.
 fn trip() -> impl Strategy<Value = (String, Option<String>, Option<String>, Vec<String>)> {
     let title = text().prop_map(|title| if fold(&title).is_empty() { "x".to_owned() } else { title });
     let notes = prop_oneof![text(), text().prop_map(|text| text.repeat(40))];

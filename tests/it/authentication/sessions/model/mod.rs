@@ -23,7 +23,7 @@ use rules::{IDLE_SECS, Rules, Verdict};
 use steps::{Actor, Step, step};
 
 const REPLICAS: usize = 2;
-/// Every history has these sessions: two of one user, and one of another.
+/// The user of each session. Every history has two sessions of one user, and one session of another user.
 const OWNERS: [usize; 3] = [0, 0, 1];
 /// A time after the grace period of the previous refresh token, in seconds.
 const PAST_GRACE_SECS: i64 = 31;
@@ -240,7 +240,7 @@ impl History<'_> {
         let Some(held) = self.sessions[actor.session].held(actor.is_thief).cloned() else { return };
         let is_valid = self.is_valid(actor.session, &held);
         let at = self.servers.at(replica);
-        // A revocation by another replica takes effect within a second.
+        // A replica learns of revocations by other replicas when it polls, within a second. Poll now.
         assert!(at.services().tokens.poll().await);
         assert_eq!(has_access(at, &held.grant).await, is_valid);
         if is_valid {

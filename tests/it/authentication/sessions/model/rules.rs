@@ -36,7 +36,7 @@ pub(super) struct Rules {
     confirmed: usize,
     /// For each replica, whether it received a request with that access token.
     seen_by: Vec<bool>,
-    /// Whether a use of that access token is recorded in the database, for all replicas.
+    /// Whether a use of that access token is recorded in the database, which all replicas read.
     is_recorded: bool,
 }
 

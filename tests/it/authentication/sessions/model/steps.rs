@@ -15,8 +15,8 @@ pub(super) struct Actor {
 /// One step of a history.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// The actor sends its refresh token to these replicas concurrently. If the responses are lost, it keeps
-    /// its old tokens.
+    /// The actor sends its refresh token to these replicas concurrently. If the responses are lost, the actor
+    /// keeps its old tokens.
     Refresh {
         actor: Actor,
         replicas: Vec<usize>,

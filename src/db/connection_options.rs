@@ -18,6 +18,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of the WAL at which SQLite checkpoints it, in pages of 4 KiB. A checkpoint writes each changed page
 /// to the database once, even if many commits have changed the page.
 const CHECKPOINT_PAGES: &str = "4000";
+/// Size of the page cache of SQLite's writer, as SQLite's setting: -8192 are 8 MiB. One write changes pages of
+/// a table and of its indexes. With the default of 2 MiB, the writer reads many of them again for each write.
+const WRITER_CACHE: &str = "-8192";
 /// Number of prepared statements that SQLite's writer caches. Many are needed, because statements with
 /// batches or lists of different lengths have different texts.
 const STATEMENT_CACHE: usize = 256;
@@ -86,6 +89,7 @@ pub(super) fn sqlite_options(url: &str, readers: Option<Lane>) -> ConnectOptions
                 // Applies only to a new file; `Db::release_space` returns the free pages to the file system.
                 .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                .pragma("cache_size", WRITER_CACHE)
                 // Overwrites deleted data with zeros, so that it can't be read in the file. An update writes
                 // 0.1 % more bytes to the WAL, and the deletion of a trip 3 %.
                 .pragma("secure_delete", "ON")

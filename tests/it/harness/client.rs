@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -12,8 +13,12 @@ use serde_json::Value;
 
 use super::conformance;
 use super::coverage::SentRequest;
+use super::database;
 use super::group::Group;
 use super::reply::Reply;
+
+/// How often a request is repeated while its response is 503 `busy`.
+const MAX_BUSY: usize = 20;
 
 /// A client of a group of servers, with or without a token. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -189,6 +194,17 @@ impl Call {
     }
 
     async fn send(self) -> Reply {
+        for _ in 0..MAX_BUSY {
+            let reply = self.exchange().await;
+            if !database::has_several_nodes() || !reply.is_busy() {
+                return reply;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.exchange().await
+    }
+
+    async fn exchange(&self) -> Reply {
         let url = format!("http://{}{}", self.group.next_address(), self.path);
         let mut request = self.http.request(self.method.clone(), url).headers(self.headers.clone());
         if let Some(body) = &self.body {

@@ -30,6 +30,12 @@ pub(crate) struct Database {
     name: String,
 }
 
+/// Returns whether the servers of a test use several nodes of a cluster. Simultaneous changes of one user on
+/// several nodes can get 503 `busy`, and the test client then repeats the request, as an app does.
+pub(super) fn has_several_nodes() -> bool {
+    variable(NODES).is_some()
+}
+
 impl Database {
     /// Creates an empty database; returns `None` if the tests run on SQLite.
     pub(crate) async fn create() -> Option<Self> {

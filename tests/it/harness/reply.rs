@@ -51,6 +51,11 @@ impl Reply {
         }
     }
 
+    /// Returns whether the response is 503 `busy`: nothing was changed, and the client can repeat the request.
+    pub(super) fn is_busy(&self) -> bool {
+        self.status == 503 && self.json()["code"] == "busy"
+    }
+
     /// Asserts the status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {

@@ -80,7 +80,7 @@ pub async fn finish(app: &App) {
     if let Err(error) = app.replicas.leave().await {
         tracing::debug!(
             causes = error_chain(&error),
-            "failed to delete the row of this server in the table replicas"
+            "failed to delete the row of this server from the list of servers"
         );
     }
 }

@@ -26,8 +26,8 @@ const COLUMNS: [&str; 7] = [
 /// The index that finds the sessions of a user that have been idle longest.
 const SESSIONS_INDEX: &str = "sessions_last_seen";
 
-// Computes the numbers for the existing rows. After this step, each transaction that changes the counted rows
-// also updates the numbers.
+// Computes the columns of the counter from the rows that are already stored. After this step, each transaction
+// that changes trips or tombstones also updates these columns.
 const FILL: [&str; 3] = [
     "UPDATE trip_counters SET
         trips = (SELECT COUNT(*) FROM trips WHERE trips.owner_id = trip_counters.owner_id),

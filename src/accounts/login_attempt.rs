@@ -193,7 +193,7 @@ impl Accounts {
             Err(error) => {
                 tracing::warn!(
                     causes = error_chain(&error),
-                    "failed to store the password hash with the configured bcrypt cost"
+                    "failed to replace a stored password hash with a hash of the configured bcrypt cost"
                 );
                 None
             }

@@ -28,7 +28,7 @@ pub enum StartError {
     /// The database can't be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
-    /// The clock of the database or the time of the last work can't be read.
+    /// The clock of the database can't be compared with the system clock, because the database failed.
     #[error("failed to read the time from the database")]
     Clock(#[source] StoreError),
     /// The mails can't be sent with these settings.

@@ -327,7 +327,7 @@ mod tests {
         pending.record_sent(32 * 1_024);
         watchdog.update(&activity, start + secs(7));
         assert_eq!(watchdog.deadline(), Some((start + secs(24), Timeout::WindowStall)));
-        // A second chunk of the same body replaces the first, then ends.
+        // A chunk is still pending after its body has ended, so the deadline stays until the chunk is sent.
         let chunk = pending.clone();
         drop(pending);
         watchdog.update(&activity, start + secs(8));

@@ -3,7 +3,7 @@
 use super::labels::{AuthMethod, AuthResult};
 use super::registry::METRICS;
 
-/// An error that may be the result of an attempt to authenticate.
+/// An error that can end an attempt to authenticate.
 pub trait AuthOutcome {
     /// Returns the result, or `None` if the attempt is not counted, for example after an error of the
     /// database.

@@ -280,7 +280,7 @@ async fn add_methods(tx: &Tx, owner: Uuid, id: Uuid, methods: &[&str]) -> Result
     store::set_methods(tx, owner, id, &amr).await
 }
 
-/// Returns true if the account requires a second factor now, and the session was started without one.
+/// Returns true if the account requires a second factor now, and the user of the session has not proved one.
 pub(super) fn lacks_second_factor(user: &User, amr: &[String]) -> bool {
     user.mfa_enabled && !amr.iter().any(|method| method == MULTI_FACTOR)
 }

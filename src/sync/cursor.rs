@@ -31,7 +31,8 @@ pub(super) struct FeedPosition {
     /// The feed epoch in which the number is valid.
     pub(super) epoch: i64,
     /// The owner's change counter at the first request, which has no cursor. The app had not read any trips
-    /// before, so it needs no deletions up to this change number. 0 in the cursors of earlier versions.
+    /// before, so the cursor stays valid if the tombstones up to this change number are deleted. Cursors of
+    /// earlier versions do not contain this number; it is then 0.
     pub(super) start: i64,
 }
 

@@ -13,7 +13,7 @@ use super::{Place, Throttle, ThrottleError};
 pub struct Attempt {
     throttle: Throttle,
     places: Vec<Place>,
-    /// Whether the first bucket has counted failures.
+    /// Whether the count of the first bucket was above 0 when the attempt began.
     is_counted: bool,
     /// The places in the gate; empty for an attempt that [`Throttle::check`] has begun.
     occupied: Vec<Occupied>,

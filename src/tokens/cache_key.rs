@@ -9,7 +9,8 @@ use std::hash::{Hash, Hasher};
 
 use quick_cache::Equivalent;
 
-/// The number of bytes to hash. An ES256 signature has 86 characters.
+/// The number of bytes to hash, at the end of the token. With ES256, all of them belong to the signature, which
+/// has 86 characters.
 const END_BYTES: usize = 64;
 
 /// A verified token.

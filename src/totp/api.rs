@@ -175,8 +175,9 @@ impl TotpApi {
     /// Begin to enrol an authenticator app
     ///
     /// Creates a secret and returns it as text, as a URI and as a QR code. The authenticator app becomes
-    /// active when `POST /api/v1/me/totp/confirm` confirms it within an hour. Until then, an app that was
-    /// enrolled before stays active, so a user can move to another phone in this way.
+    /// active only if it is confirmed with `POST /api/v1/me/totp/confirm` within an hour. An app that was
+    /// enrolled before stays active until the new app is confirmed, so a user can move to another phone by
+    /// enrolling again.
     ///
     /// - 401 `step_up_required`: the user must authenticate again first, with `POST /api/v1/me/reauthenticate`.
     #[oai(path = "/totp", method = "post", operation_id = "enrol_totp")]

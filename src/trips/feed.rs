@@ -40,8 +40,8 @@ pub struct Feed {
     pub trimmed_until: i64,
     /// The feed epoch of the database, in which the change numbers are valid.
     pub epoch: i64,
-    /// Whether more changes exist. If false, an app that has read all pages has the state of the database at
-    /// one moment.
+    /// Whether more changes exist. If false, an app that has read all pages has the owner's trips as they were
+    /// when this page was read.
     pub has_more: bool,
 }
 

@@ -220,7 +220,8 @@ impl ReadOnce {
         u64::try_from(size_of_val(&*self.0)).unwrap_or(u64::MAX)
     }
 
-    /// Returns whether the page is remembered. Forgets a remembered page, and remembers any other page.
+    /// Returns whether this page is remembered. If it is, forgets it; otherwise, remembers it instead of the
+    /// page in the same slot.
     fn repeats(&self, key: &PageKey) -> bool {
         let slots = self.0.len();
         let at = u64::try_from(slots).map_or(0, |slots| key.mac_word::<1>() % slots);

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 /// The maximum length of a signature, in bytes. A signature of this length and the key of a trip together fit
-/// into an entry of an index on every database. On SQLite, a longer entry would need a separate page.
+/// into an entry of an index on every database. On SQLite, a longer entry would need an overflow page.
 pub const SIGNATURE_MAX: usize = 896;
 /// The signature of a trip whose text is unknown: every search considers it a candidate.
 pub const MATCHES_ALL: [u8; 1] = [0xff];

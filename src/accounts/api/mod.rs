@@ -314,9 +314,10 @@ impl AccountsApi {
 
     /// Change the profile
     ///
-    /// Changes `display_name`, `locale` and `username` by a JSON Merge Patch (RFC 7396), for example from a
-    /// settings page: an absent field is unchanged, and `null` clears a field. Returns the changed account. A
-    /// change of the username requires a recent authentication, because it changes how the user logs in.
+    /// Changes `display_name`, `locale` and `username`, for example from a settings page. The body is a JSON
+    /// Merge Patch (RFC 7396): an absent field is unchanged, and `null` clears a field. Returns the changed
+    /// account. A change of the username requires a recent authentication, because it changes how the user
+    /// logs in.
     ///
     /// - 401 `step_up_required`: the patch contains `username`, and the user has not authenticated within the last
     ///   5 minutes. Nothing was changed. Call `POST /api/v1/me/reauthenticate`.

@@ -96,7 +96,8 @@ impl SyncApi {
     /// either. The body has at most 4 MiB.
     ///
     /// - 413 `content_too_large`: the body has more than 4 MiB. Send fewer operations.
-    /// - 422 `invalid`: the body is not a list of operations that each have an `op_id`. No operation was applied.
+    /// - 422 `invalid`: the body has no list `operations`, the list is too long, or an operation has no valid
+    ///   `op_id`. No operation was applied.
     /// - 503 `overloaded`: many large requests arrive at the same time. Repeat the request after `Retry-After`
     ///   seconds.
     #[oai(path = "/sync", method = "post", operation_id = "send_operations")]

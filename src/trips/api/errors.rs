@@ -113,8 +113,8 @@ fn stop_error(violation: StopViolation) -> (&'static str, &'static str) {
     }
 }
 
-/// Converts an error of a request about one stop. The JSON pointers refer to the stop. `offending_date` is
-/// the pointer for an error about the order of the stop's two times.
+/// Converts an error of a request that adds or changes one stop. The JSON pointers are relative to the stop.
+/// `offending_date` is the pointer for an error about the order of the stop's two times.
 pub(super) fn stop_to_problem(error: TripsError, offending_date: &str) -> Problem {
     let TripsError::Invalid(violations) = error else { return error.into() };
     let to_error = |violation: TripViolation| {

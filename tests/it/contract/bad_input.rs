@@ -27,7 +27,7 @@ async fn send(client: &Client, method: &str, template: &str, body: &Value) -> Re
 }
 
 #[tokio::test]
-async fn an_unknown_field_is_rejected_with_the_known_fields() {
+async fn the_error_for_an_unknown_field_lists_the_known_fields() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let mut tried = 0;

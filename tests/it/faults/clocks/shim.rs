@@ -1,6 +1,7 @@
 //! Servers whose system clock is shifted by `tests/interop/clock_shim`.
 
-use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,8 +35,10 @@ impl ShiftedClock {
 
     /// Shifts the clock of all servers of this shim, including running servers.
     pub(super) fn set(&self, shift: TimeDelta) {
-        // Rewrite the file in place, because running servers have mapped it into memory.
-        fs::write(self.file(), shift.num_milliseconds().to_ne_bytes()).unwrap();
+        // Running servers have mapped the file into memory. Do not truncate it: a server that reads the clock
+        // while the file is empty is killed by SIGBUS.
+        let file = File::options().create(true).truncate(false).write(true).open(self.file()).unwrap();
+        file.write_all_at(&shift.num_milliseconds().to_ne_bytes(), 0).unwrap();
     }
 
     /// Starts a server with the shifted clock, and with the database and the master secret of these settings.

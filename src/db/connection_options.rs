@@ -18,8 +18,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of the WAL at which SQLite checkpoints it, in pages of 4 KiB. A checkpoint writes each changed page
 /// to the database once, even if many commits have changed the page.
 const CHECKPOINT_PAGES: &str = "4000";
-/// Size of the page cache of SQLite's writer, as SQLite's setting: -8192 are 8 MiB. One write changes pages of
-/// a table and of its indexes. With the default of 2 MiB, the writer reads many of them again for each write.
+/// Size of the page cache of SQLite's writer. SQLite reads -8192 as 8192 KiB. One write changes pages of a
+/// table and of its indexes. With the default of 2 MiB, the writer reads many of these pages again for each
+/// write.
 const WRITER_CACHE: &str = "-8192";
 /// Number of prepared statements that SQLite's writer caches. Many are needed, because statements with
 /// batches or lists of different lengths have different texts.

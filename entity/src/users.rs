@@ -26,6 +26,8 @@ pub struct Model {
     pub locale: Option<String>,
     /// Incremented when the password or the state of the account changes.
     pub credentials_version: i64,
+    /// Incremented on MySQL and MariaDB by each transaction that locks the user.
+    pub lock_count: i64,
     /// When an operator disabled the account.
     pub disabled_at: Option<i64>,
     pub created_at: i64,

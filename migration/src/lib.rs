@@ -27,6 +27,7 @@ mod m20261129_000019_flow_sessions;
 mod m20261129_000020_passkeys;
 mod m20261130_000021_search_of_short_texts;
 mod m20261130_000022_replicas;
+mod m20261130_000023_lock_count;
 
 use sea_orm_migration::prelude::MigrationTrait;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000020_passkeys::Migration),
             Box::new(m20261130_000021_search_of_short_texts::Migration),
             Box::new(m20261130_000022_replicas::Migration),
+            Box::new(m20261130_000023_lock_count::Migration),
         ]
     }
 }

@@ -5,7 +5,10 @@ pub(super) mod administration;
 use ::entity::users;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 
 use super::{Email, HashedUser, Identifier, ProfilePatch, User};
@@ -63,6 +66,7 @@ fn new_row(new: &HashedUser) -> users::ActiveModel {
         password_hash: Set(password_hash),
         locale: Set(user.locale),
         credentials_version: Set(user.credentials_version),
+        lock_count: Set(0),
         disabled_at: Set(None),
         created_at: Set(user.created_at.timestamp_millis()),
         updated_at: Set(user.updated_at.timestamp_millis()),
@@ -148,20 +152,32 @@ pub(super) async fn replace_password(
     Ok(done.rows_affected == 1)
 }
 
-/// Locks the row of a user. SQLite needs no lock, because it has only one writer at a time.
+/// Locks the row of a user.
 pub(super) async fn lock(tx: &Tx, user: Uuid) -> Result<bool, StoreError> {
-    let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id).lock_exclusive();
-    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
+    lock_if(tx, user, Condition::all()).await
 }
 
 /// Locks the row of an active user whose credentials have this version.
 pub(super) async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<bool, StoreError> {
-    let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id);
-    let unchanged = query
-        .filter(users::Column::CredentialsVersion.eq(version))
-        .filter(users::Column::DisabledAt.is_null())
-        .lock_exclusive();
-    Ok(unchanged.into_tuple::<Uuid>().one(tx).await?.is_some())
+    let unchanged = Condition::all()
+        .add(users::Column::CredentialsVersion.eq(version))
+        .add(users::Column::DisabledAt.is_null());
+    lock_if(tx, user, unchanged).await
+}
+
+/// Locks the row of a user if the row fulfils the condition. SQLite needs no lock, because it has only one writer at
+/// a time.
+async fn lock_if(tx: &Tx, user: Uuid, condition: Condition) -> Result<bool, StoreError> {
+    if tx.get_database_backend() == DbBackend::MySql {
+        // On Galera, a lock without a change is local to a node. If transactions on two nodes change the same row, only
+        // one of them is committed, and the other one runs again.
+        let raised = Expr::col(users::Column::LockCount).add(1);
+        let locked = users::Entity::update_many().col_expr(users::Column::LockCount, raised);
+        let locked = locked.filter(users::Column::Id.eq(user)).filter(condition).exec(tx).await?;
+        return Ok(locked.rows_affected == 1);
+    }
+    let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id).filter(condition);
+    Ok(query.lock_exclusive().into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
 pub(super) async fn change_profile(

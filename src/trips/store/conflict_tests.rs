@@ -31,6 +31,7 @@ async fn insert_user(db: &Db, id: Uuid) {
         mfa_enabled: false,
         locale: None,
         credentials_version: 0,
+        lock_count: 0,
         disabled_at: None,
         created_at: 0,
         updated_at: 0,

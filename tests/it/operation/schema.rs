@@ -33,6 +33,7 @@ pub(crate) fn user(number: u128) -> users::ActiveModel {
         mfa_enabled: Set(false),
         locale: Set(None),
         credentials_version: Set(0),
+        lock_count: Set(0),
         disabled_at: Set(None),
         created_at: Set(0),
         updated_at: Set(0),

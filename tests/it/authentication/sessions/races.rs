@@ -10,7 +10,10 @@ use super::{assert_rejected, has_access, next, refresh, refresh_token};
 use crate::harness::{PASSWORD, Reply, TestApp, rounds, rows};
 
 async fn three_replicas() -> [TestApp; 3] {
-    let app = TestApp::start().await;
+    three_replicas_of(TestApp::start().await).await
+}
+
+async fn three_replicas_of(app: TestApp) -> [TestApp; 3] {
     let others = (app.replica().await, app.replica().await);
     [app, others.0, others.1]
 }
@@ -215,4 +218,24 @@ async fn a_revocation_reaches_other_replicas_within_a_second() {
     let (median, p99) = (delays[count / 2], delays[count * 99 / 100]);
     println!("{count} revocations reached another replica: p50 {median:?}, p99 {p99:?}");
     assert!(p99 < Duration::from_secs(1), "{delays:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_with_the_old_password_survives_a_password_change_on_another_replica() {
+    // S-41
+    let replicas = three_replicas_of(TestApp::with(|settings| settings.limits = false).await).await;
+    for round in 0..rounds(20) {
+        let name = format!("user-{round}");
+        let user = replicas[0].sign_up(&name).await;
+        let log_in = |at: &TestApp| {
+            let body = json!({ "identifier": name, "password": PASSWORD });
+            at.anonymous().post("/api/v1/auth/login").json(&body).into_future()
+        };
+        let change =
+            user.post("/api/v1/me/password").json(&json!({ "new_password": "a louder harbour at dawn" }));
+        let logins = join(log_in(&replicas[1]), log_in(&replicas[2]));
+        let (changed, (first, second)) = join(change.into_future(), logins).await;
+        changed.expect(204);
+        assert_no_access(&replicas, &successful_grants(vec![first, second])).await;
+    }
 }

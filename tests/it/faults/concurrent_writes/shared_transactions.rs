@@ -49,6 +49,7 @@ fn user(number: u128) -> users::ActiveModel {
         password_hash: Set("none".to_owned()),
         locale: Set(None),
         credentials_version: Set(0),
+        lock_count: Set(0),
         disabled_at: Set(None),
         created_at: Set(0),
         updated_at: Set(0),

@@ -101,6 +101,12 @@ impl StoreError {
         })
     }
 
+    /// Returns whether the database has ended a statement to resolve a deadlock. A Galera node also ends a read when a
+    /// change of a table's schema arrives from another node.
+    pub(super) fn is_deadlock(&self) -> bool {
+        matches!(self, Self::Conflict(Some(_))) && !self.is_lock_timeout()
+    }
+
     /// Converts the lock timeout of a read or a BEGIN to [`StoreError::Unavailable`]. Neither waits for a row
     /// lock, so the cause is not another transaction, but a Galera node that has lost the other nodes. Such
     /// a node reports a lock timeout when it can't wait for changes of the other nodes (`wsrep_sync_wait`).
@@ -310,7 +316,15 @@ mod tests {
         let error = mysql(1205, "Lock wait timeout exceeded; try restarting transaction");
         assert!(matches!(error, StoreError::Conflict(_)));
         assert!(matches!(error.without_locks(), StoreError::Unavailable(_)));
-        assert!(matches!(mysql(1213, "Deadlock found when trying to get lock"), StoreError::Conflict(_)));
+    }
+
+    #[test]
+    fn a_deadlock_is_distinguished_from_other_conflicts() {
+        let error = mysql(1213, "Deadlock found when trying to get lock");
+        assert!(matches!(error, StoreError::Conflict(_)));
+        assert!(error.is_deadlock());
+        assert!(!StoreError::conflict().is_deadlock());
+        assert!(!StoreError::unavailable().is_deadlock());
     }
 
     #[test]

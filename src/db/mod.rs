@@ -164,11 +164,18 @@ impl Db {
                 let pool = pools.get(self.lane).clone();
                 let read = detached(async move {
                     let tx = Tx::pooled(pool);
-                    let first = work(&tx, &input).await;
-                    // A restart of the database server breaks pooled connections. Retry on a new connection.
-                    match first.as_ref().err().and_then(HasStoreError::store) {
-                        Some(error) if error.is_lost_connection() => work(&tx, &input).await,
-                        _ => first,
+                    let mut attempt = 0;
+                    loop {
+                        attempt += 1;
+                        let result = work(&tx, &input).await;
+                        match result.as_ref().err().and_then(HasStoreError::store) {
+                            // A restart of the database server breaks pooled connections. Retry on a new connection.
+                            Some(error) if error.is_lost_connection() && attempt == 1 => {}
+                            Some(error) if error.is_deadlock() && attempt < ATTEMPTS => {
+                                tokio::time::sleep(retry_delay(attempt)).await;
+                            }
+                            _ => return result,
+                        }
                     }
                 });
                 read.await.map_err(|error: E| match error.store() {

@@ -284,7 +284,8 @@ def check_command_forms(documents, binary):
     for document in documents:
         commands |= set(re.findall(r"`(tripgate(?: [^`]+)?)`", (ROOT / document).read_text()))
     for command in sorted(commands):
-        # Remove the notation of `migrate down [--steps N]` and, in a table, of `openapi [json\|yaml]`.
+        # Turn a usage into a command: `migrate down [--steps N]` into `migrate down --steps 1`, and `openapi
+        # [json\|yaml]` into `openapi json`. In a table, `|` is written as `\|`.
         words = re.sub(r"[\[\]]|\\\|\w+", "", command).replace(" N", " 1").split()
         result = subprocess.run([binary, *words[1:], "--help"], capture_output=True, text=True, check=False)
         if result.returncode:

@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS users (
     CONSTRAINT users_display_name_length CHECK ({length}(display_name) BETWEEN 1 AND 100)
 ) {clustered}";
 
-// A refresh token contains only the id of the session, so `id` alone is unique. The primary key clusters the
-// sessions of a user.
+// A refresh token contains the id of its session, but not of the user, so `id` alone has a unique constraint. The primary
+// key begins with the user, so that the sessions of a user are stored together.
 const SESSIONS: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     user_id {uuid} NOT NULL,

@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS revocations (
     CONSTRAINT revocations_until UNIQUE (until, seq)
 ) {table}";
 
-// Leases for housekeeping. One replica at a time holds a lease, until the lease expires.
+// Leases of background jobs. The replica that holds the lease of a job runs the job. After `until`, another replica can
+// take the lease.
 const LEASES: &str = "
 CREATE TABLE IF NOT EXISTS leases (
     name {text64} NOT NULL PRIMARY KEY,

@@ -27,7 +27,7 @@ pub enum KeysError {
         /// The id.
         kid: String,
     },
-    /// The master secret comes from the settings, so only the operator can change it.
+    /// The master secret comes from the settings, which the command can't change.
     #[error(
         "TRIPGATE_SECRET is set: add a second line to it, `next ` followed by a new secret, and restart every server"
     )]

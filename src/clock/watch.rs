@@ -65,7 +65,8 @@ impl Watch {
         }
     }
 
-    /// Compares the clocks with their last reading. Returns true unless the work is paused.
+    /// Compares the difference between the two clocks with the difference at the start of the server or after the last
+    /// jump. Returns true unless the work is paused.
     pub(super) fn is_steady(&mut self, now: Reading) -> bool {
         let jump = now.offset().saturating_sub(self.current_offset);
         if jump.saturating_abs() > TOLERANCE_MILLIS {
@@ -75,7 +76,7 @@ impl Watch {
             self.paused_until = None;
             self.trusted_offset = self.current_offset;
             tracing::info!(
-                "the clocks have agreed for an hour: deletion of expired data and key rotation resume"
+                "the clocks have agreed for an hour: key rotation and the deletion of expired data resume"
             );
         }
         self.paused_until.is_none()
@@ -125,7 +126,7 @@ impl Watch {
             self.warned_at = Some(now.monotonic);
             tracing::warn!(
                 difference_secs = difference / 1000,
-                "{reason}: deletion of expired data and key rotation are paused until all clocks have \
+                "{reason}: key rotation and the deletion of expired data are paused until all clocks have \
                  agreed for an hour",
             );
         }

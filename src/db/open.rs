@@ -389,8 +389,8 @@ fn require_existing(url: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Returns whether there is no SQLite database: no file, or an empty file without a write-ahead log. If the
-/// files can't be checked, opening the database reports the cause.
+/// Returns whether there is no SQLite database: the file is missing or empty, and so is its write-ahead log. Returns
+/// false if a file can't be checked, so that opening the database reports the error.
 fn is_missing(path: &Path) -> bool {
     let is_empty = |path: &Path| {
         std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)

@@ -1,14 +1,12 @@
-//! Compresses responses to GET. For static files, sends copies that the build has compressed. Compresses
-//! JSON, YAML and pages with gzip.
-//!
-//! Some responses are never compressed:
+//! Compresses responses to GET. For the large static files, sends copies that the build has compressed, whatever their
+//! size. Compresses all other JSON, YAML, pages, scripts and style sheets with gzip, except:
 //!
 //! - Responses that must not be stored. They contain credentials, and the length of a compressed response can
 //!   reveal its content (BREACH).
 //! - Small responses, because compression saves little, and very large responses, because compression would
 //!   occupy a worker thread.
-//! - Single resources with an entity tag. Clients send this tag back in `If-Match`, where a weak tag would
-//!   never match.
+//! - Single resources with a strong entity tag. Compression would make the tag weak, and clients send the tag back in
+//!   `If-Match`, where a weak tag never matches.
 //!
 //! The entity tag of a compressed list becomes weak, because the bytes differ and the meaning does not (RFC
 //! 9110 §8.8.1).

@@ -157,7 +157,7 @@ impl Trips {
         Ok(self.counters.get(owner).await?.unwrap_or_default().changes)
     }
 
-    /// Returns the database's query plan for this page.
+    /// Returns the database's query plans for the statements that read the page of `listing`.
     ///
     /// # Errors
     ///

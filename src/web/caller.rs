@@ -235,7 +235,7 @@ impl<R: RequiredScope> Caller<R> {
     }
 }
 
-/// Returns whether the operation is neither below `/auth` nor below `/me`.
+/// Returns whether the path can require a confirmed email address: all except `/auth`, `/me` and what is below them.
 fn needs_confirmation(request: &Request) -> bool {
     let path = request.original_uri().path();
     let rest = path.strip_prefix(super::API).unwrap_or_default();

@@ -125,7 +125,7 @@ impl RowReaders {
         let result = match waited {
             Ok(result) => result,
             Err(_) if self.withdraw(id) => return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
-            // The statement is running. It ends at its time limit.
+            // The statement is already running. It ends at its time limit at the latest.
             Err(_) => rows.await,
         };
         result.unwrap_or_else(|_| Err(DbErr::Query(internal("a statement ended without a result"))))

@@ -205,7 +205,7 @@ mod tests {
 
     // `tests/it/contract/problems.rs` compares the other examples with a running server.
     #[test]
-    fn the_documented_examples_of_server_errors_equal_the_real_problems() {
+    fn the_documented_examples_of_problems_that_are_hard_to_produce_equal_the_real_problems() {
         let real: [Problem; 8] = [
             Problem::internal("x"),
             StoreError::unavailable().into(),

@@ -220,10 +220,10 @@ impl ManageSessionsApi {
     /// Log out one device
     ///
     /// Ends one session of the user, for example the session on a lost phone. This server rejects the access
-    /// tokens of the session immediately; all other replicas of the server reject them within a second. The
-    /// request can be repeated.
+    /// tokens of the session immediately; all other replicas of the server reject them within a second. Also
+    /// succeeds if the session has already ended.
     ///
-    /// - 404 `not_found`: the user has no session with this id. List the sessions again.
+    /// - 404 `not_found`: the user has no session with this id, or it ended more than a week ago. List the sessions again.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]
     async fn end(
         &self,

@@ -99,7 +99,7 @@ pub(super) async fn page_by_id(
 }
 
 /// Returns and locks the owner's trips with these ids. No other transaction can change these trips before
-/// this transaction ends. SQLite ignores the lock, which it does not need, because it has only one writer.
+/// this transaction ends. On SQLite, the query locks no rows, because there is only one writer at a time.
 pub(super) async fn find_for_update(tx: &Tx, owner: Uuid, ids: &[Uuid]) -> Result<Vec<Trip>, StoreError> {
     let with_id = trips::Column::Id.is_in(pad_to_power_of_two(ids));
     fetch(tx, owner, |trips| trips.filter(with_id).order_by_asc(trips::Column::Id).lock_exclusive()).await

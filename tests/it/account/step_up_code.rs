@@ -59,7 +59,7 @@ async fn a_mailed_code_renews_the_authentication_of_the_session_once() {
 }
 
 #[tokio::test]
-async fn trying_a_mailed_code_in_another_session_fails_and_uses_none_of_its_five_tries() {
+async fn a_mailed_code_fails_in_another_session_and_keeps_all_of_its_five_tries() {
     // S-46, S-85
     let app = start().await;
     let ada = app.sign_up("ada").await;

@@ -150,7 +150,7 @@ async fn idempotency_keys_of_different_users_are_independent() {
 }
 
 #[tokio::test]
-async fn an_invalid_idempotency_key_is_rejected_without_effect() {
+async fn a_request_with_an_invalid_idempotency_key_creates_no_trip() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let long = "x".repeat(256);

@@ -175,8 +175,8 @@ async fn changing_any_character_of_a_token_invalidates_it() {
     let token = scene.ada.token().to_owned();
     scene.assert_accepted("unchanged", &token).await;
     for (at, old) in token.char_indices() {
-        // Replace the character by a neighbour in the Base64url alphabet, and a dot by `A`. In the last
-        // character of a part, this may change only unused bits, which a lenient decoder ignores.
+        // Replace the character by a neighbour in the Base64url alphabet, and a dot by `A`. If the last character of a
+        // part has unused bits, this changes only those bits. A lenient decoder would ignore them.
         let new = match old {
             'A' => 'B',
             'z' => 'y',

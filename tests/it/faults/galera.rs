@@ -1,4 +1,5 @@
-//! Three servers on the three nodes of a Galera cluster: see `.ci/with_galera.sh`. Without a cluster, the test passes.
+//! Three servers on the three nodes of a Galera cluster: see `.ci/with_galera.sh`. The test ends with a cluster without a
+//! quorum, so it runs alone. Without a cluster, the test passes.
 
 use std::time::{Duration, Instant};
 

@@ -78,8 +78,10 @@ pub async fn insert_all(tx: &Tx, users: &[HashedUser]) -> Result<(), StoreError>
 ///
 /// [`StoreError`].
 pub async fn delete(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Revocation, StoreError> {
+    store::delete(tx, user).await?;
+    // Insert the revocation last. The other replicas must see it soon after it gets its number, and the deletion of
+    // many trips takes long.
     let revocation = tokens::of_user(user, None, until);
     tokens::revoke(tx, &revocation).await?;
-    store::delete(tx, user).await?;
     Ok(revocation)
 }

@@ -179,6 +179,8 @@ impl Totp {
         self.db
             .write((self.clone(), user, event), |tx, (totp, user, event)| {
                 async move {
+                    // Concurrent requests delete the codes of each other only one after the other.
+                    store::lock(tx, *user).await?;
                     let secret = totp.secret(tx, *user).await?;
                     events::record(tx, event).await?;
                     replace_codes(tx, *user, &secret).await

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::complete;
 use crate::harness::totp::mfa_token;
-use crate::harness::{Client, TestApp};
+use crate::harness::{Client, TestApp, rounds};
 
 const CODES: &str = "/api/v1/me/recovery-codes";
 
@@ -54,6 +54,23 @@ async fn exactly_one_of_fifty_parallel_uses_of_a_recovery_code_succeeds() {
     let statuses = join_all(calls).await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(remaining(&ada.client).await, json!(9));
+}
+
+#[tokio::test]
+async fn parallel_requests_for_new_recovery_codes_leave_ten_valid_codes() {
+    // S-91
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let ada = app.sign_up_with_totp("ada").await;
+    let on_replica = replica.anonymous().with_token(ada.client.token());
+    for _ in 0..rounds(10) {
+        let replies =
+            join_all([&ada.client, &on_replica, &ada.client].map(|at| at.post(CODES).into_future()));
+        for reply in replies.await {
+            reply.expect(200);
+        }
+        assert_eq!(remaining(&ada.client).await, json!(10));
+    }
 }
 
 #[tokio::test]

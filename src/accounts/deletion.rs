@@ -5,9 +5,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::{Accounts, AccountsError, delete};
+use super::{Accounts, AccountsError, Authorization, delete};
 use crate::audit;
-use crate::db::StoreError;
 use crate::tokens::{self, Revocation};
 
 /// The maximum duration of the transaction that deletes an account and all data of its user.
@@ -23,20 +22,32 @@ impl Accounts {
     /// [`AccountsError::Overloaded`].
     pub async fn delete(&self, user: Uuid, password: &str) -> Result<(), AccountsError> {
         self.prove_password(user, password).await?;
-        self.delete_proven(user).await
+        self.delete_account(user, None).await
     }
 
     /// Deletes the account of a user who has authenticated recently.
     ///
     /// # Errors
     ///
-    /// [`AccountsError::Store`].
-    pub async fn delete_proven(&self, user: Uuid) -> Result<(), AccountsError> {
-        let until = tokens::revoked_until(&self.clock);
-        let deleted: Result<Revocation, StoreError> = self
+    /// [`AccountsError::Store`], or [`AccountsError::NoSuchUser`] if the caller is no longer logged in.
+    pub async fn delete_proven(&self, authorization: Authorization) -> Result<(), AccountsError> {
+        self.delete_account(authorization.user(), Some(authorization)).await
+    }
+
+    async fn delete_account(&self, user: Uuid, by: Option<Authorization>) -> Result<(), AccountsError> {
+        let input = (user, by, tokens::revoked_until(&self.clock));
+        let deleted: Result<Revocation, AccountsError> = self
             .db
-            .write_within(DELETION_TIMEOUT, (user, until), |tx, (user, until)| {
-                delete(tx, *user, *until).boxed()
+            .write_within(DELETION_TIMEOUT, input, |tx, (user, by, until)| {
+                async move {
+                    if let Some(authorization) = by
+                        && !authorization.lock(tx).await?
+                    {
+                        return Err(AccountsError::NoSuchUser);
+                    }
+                    Ok(delete(tx, *user, *until).await?)
+                }
+                .boxed()
             })
             .await;
         self.tokens.apply(&deleted?);

@@ -8,6 +8,7 @@ mod address;
 mod administration;
 pub mod api;
 mod attack;
+mod authorization;
 mod credentials;
 mod deletion;
 mod identifiers;
@@ -36,6 +37,7 @@ use crate::tokens::Tokens;
 use address::Confirmation;
 pub use address::{change_address, confirm_address};
 pub use administration::{KnownKeys, UserFilter, delete, find_keys, insert_all, search, set_disabled};
+pub use authorization::Authorization;
 pub use credentials::{NO_PASSWORD, lock_unchanged, replace_password};
 pub use deletion::DELETION_TIMEOUT;
 pub use identifiers::{

@@ -114,7 +114,7 @@ pub enum PasskeysError {
     /// The user has no passkey.
     #[error("the user has no passkey")]
     NoPasskey,
-    /// The account was deleted.
+    /// The account was deleted, or the login of the caller has ended, while the request was processed.
     #[error("no such user")]
     NoSuchUser,
     /// The user already has [`MAX_PASSKEYS`] passkeys, the maximum.

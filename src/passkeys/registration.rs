@@ -8,7 +8,7 @@ use super::challenges;
 use super::store;
 use super::verification::{Attestation, verify_registration};
 use super::{Ceremony, CreationOptions, MAX_PASSKEYS, Passkey, Passkeys, PasskeysError};
-use crate::accounts;
+use crate::accounts::{self, Authorization};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
@@ -51,12 +51,12 @@ impl Passkeys {
     /// [`PasskeysError::NoSuchUser`].
     pub async fn register(
         &self,
-        user: Uuid,
-        session: Option<Uuid>,
+        authorization: Authorization,
         challenge: Uuid,
         response: Attestation,
         name: Option<String>,
     ) -> Result<Passkey, PasskeysError> {
+        let (user, session) = (authorization.user(), authorization.session());
         let event = NewEvent::new(&self.inner.clock, user, EventKind::PasskeyAdded).in_session(session);
         let passkey = Passkey {
             id: self.inner.clock.new_id(),
@@ -65,12 +65,12 @@ impl Passkeys {
             last_used_at: None,
             is_backed_up: false,
         };
-        let input = (self.clone(), user, challenge, response, passkey, event);
+        let input = (self.clone(), authorization, challenge, response, passkey, event);
         let registered: Result<Result<Passkey, PasskeysError>, StoreError> = self
             .inner
             .db
-            .write(input, |tx, (this, user, challenge, response, passkey, event)| {
-                this.store_new(tx, *user, *challenge, response, passkey, event).boxed()
+            .write(input, |tx, (this, authorization, challenge, response, passkey, event)| {
+                this.store_new(tx, authorization, *challenge, response, passkey, event).boxed()
             })
             .await;
         let passkey = match registered {
@@ -87,13 +87,13 @@ impl Passkeys {
     async fn store_new(
         &self,
         tx: &Tx,
-        user: Uuid,
+        authorization: &Authorization,
         challenge: Uuid,
         response: &Attestation,
         passkey: &Passkey,
         event: &NewEvent,
     ) -> Result<Result<Passkey, PasskeysError>, StoreError> {
-        let ceremony = Ceremony::Register;
+        let (user, ceremony) = (authorization.user(), Ceremony::Register);
         let presented = PresentedChallenge { id: challenge, ceremony, user: Some(user) };
         let value = match challenges::take(tx, presented, event.at()).await? {
             Ok(value) => value,
@@ -103,8 +103,8 @@ impl Passkeys {
             Ok(credential) => credential,
             Err(rejection) => return Ok(Err(PasskeysError::Rejected(rejection))),
         };
-        // The lock orders concurrent requests of the owner, so that they cannot exceed the maximum together.
-        if !accounts::lock(tx, user).await? {
+        // The lock also orders concurrent requests of the owner, so that they can't exceed the maximum together.
+        if !authorization.lock(tx).await? {
             return Ok(Err(PasskeysError::NoSuchUser));
         }
         if store::count(tx, user).await? >= MAX_PASSKEYS {

@@ -154,7 +154,7 @@ impl From<PersonalTokensError> for Problem {
     fn from(error: PersonalTokensError) -> Self {
         match error {
             PersonalTokensError::NotFound => Self::not_found(),
-            PersonalTokensError::NoSuchOwner => caller::user_deleted(),
+            PersonalTokensError::NotLoggedIn => caller::user_deleted(),
             PersonalTokensError::TooMany => Self::new(
                 ProblemCode::QuotaExceeded,
                 format!(
@@ -231,13 +231,13 @@ impl PersonalTokensApi {
         caller: Caller<AccountScope>,
         body: Body<CreatePersonalToken>,
     ) -> Result<CreatedToken, ProblemResponse> {
-        caller.require_recent_authentication(self.clock.now())?;
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
         let new = body.check(|body, _| body.check(self.clock.now()))?;
         let is_missing = |scope: &Scope| new.scopes.contains(*scope) && !caller.scopes().contains(*scope);
         if let Some(missing) = Scope::ALL.into_iter().find(is_missing) {
             return Err(caller::insufficient_scope(missing).into());
         }
-        let (token, text) = self.tokens.create(caller.user(), caller.session(), new).await?;
+        let (token, text) = self.tokens.create(authorization, new).await?;
         Ok(CreatedToken::Created(
             Json(PersonalTokenBody { token: Some(text), ..token.into() }),
             "no-store".to_owned(),

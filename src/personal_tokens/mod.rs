@@ -23,6 +23,7 @@ use futures_util::FutureExt;
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
+use crate::accounts::Authorization;
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
@@ -93,9 +94,9 @@ pub enum PersonalTokensError {
     /// The owner has no token with this id.
     #[error("the owner has no such token")]
     NotFound,
-    /// The owner's account was deleted.
-    #[error("the owner does not exist")]
-    NoSuchOwner,
+    /// The account was deleted, or the login of the caller has ended, while the request was processed.
+    #[error("the caller is no longer logged in")]
+    NotLoggedIn,
     /// The owner has [`MAX_TOKENS`] tokens.
     #[error("the owner already has the maximum of {MAX_TOKENS} tokens")]
     TooMany,
@@ -165,18 +166,17 @@ impl PersonalTokens {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Creates a token. Returns the token and its text, which can't be read later. `session` is the session
-    /// of the caller.
+    /// Creates a token. Returns the token and its text, which can't be read later.
     ///
     /// # Errors
     ///
-    /// [`PersonalTokensError::TooMany`], [`PersonalTokensError::NoSuchOwner`].
+    /// [`PersonalTokensError::TooMany`], [`PersonalTokensError::NotLoggedIn`].
     pub async fn create(
         &self,
-        owner: Uuid,
-        session: Option<Uuid>,
+        authorization: Authorization,
         new: NewPersonalToken,
     ) -> Result<(PersonalToken, String), PersonalTokensError> {
+        let (owner, session) = (authorization.user(), authorization.session());
         let Inner { db, clock, mac, vault, .. } = &*self.inner;
         let text = TokenText::random(clock.new_id());
         let encoded = text.encode();
@@ -200,7 +200,9 @@ impl PersonalTokens {
         let event = NewEvent::new(clock, owner, EventKind::TokenCreated).in_session(session);
         let row = store::NewRow { token: token.clone(), hash, sealed_digest_hash: sealed };
         let inserted: Result<(), PersonalTokensError> = db
-            .write((row, event), |tx, (row, event)| insert_within_quota(tx, row, MAX_TOKENS, event).boxed())
+            .write((row, event, authorization), |tx, (row, event, authorization)| {
+                insert_within_quota(tx, row, MAX_TOKENS, event, authorization).boxed()
+            })
             .await;
         inserted?;
         audit::record(Event::PersonalTokenCreated, Some(owner), session);

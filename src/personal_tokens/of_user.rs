@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::PersonalTokensError;
 use super::store::{self, NewRow};
-use crate::accounts;
+use crate::accounts::Authorization;
 use crate::db::{StoreError, Tx};
 use crate::events::{self, NewEvent};
 use crate::tokens::{self, Revocation, Scope};
@@ -58,11 +58,12 @@ pub(super) async fn insert_within_quota(
     row: &NewRow,
     max: u64,
     event: &NewEvent,
+    authorization: &Authorization,
 ) -> Result<(), PersonalTokensError> {
     let owner = row.token.user;
-    // The lock orders concurrent requests of the owner, so that they can't exceed the maximum together.
-    if !accounts::lock(tx, owner).await? {
-        return Err(PersonalTokensError::NoSuchOwner);
+    // The lock also orders concurrent requests of the owner, so that they can't exceed the maximum together.
+    if !authorization.lock(tx).await? {
+        return Err(PersonalTokensError::NotLoggedIn);
     }
     if store::count(tx, owner).await? >= max {
         return Err(PersonalTokensError::TooMany);

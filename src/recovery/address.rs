@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::{Recovery, RecoveryError, Requester};
-use crate::accounts::{self, AccountsError, Email, User};
+use crate::accounts::{self, AccountsError, Authorization, Email, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
@@ -23,6 +23,7 @@ use crate::tokens::Revocation;
 #[derive(Clone)]
 struct ChangeRequest {
     recovery: Recovery,
+    authorization: Authorization,
     client: IpAddr,
     flow: BegunFlow,
     delivery: Delivery,
@@ -41,11 +42,11 @@ impl Recovery {
     /// [`RecoveryError::Throttled`], or a wrapped [`AccountsError::NoSuchUser`].
     pub async fn request_change(
         &self,
-        user: Uuid,
+        authorization: Authorization,
         email: Email,
         client: Requester,
     ) -> Result<Uuid, RecoveryError> {
-        let user = self.accounts.find(user).await.map_err(RecoveryError::Accounts)?;
+        let user = self.accounts.find(authorization.user()).await.map_err(RecoveryError::Accounts)?;
         let languages = client.languages.preferring(user.locale.as_deref());
         let taken = self.accounts.find_by_email(&email).await?.filter(|other| other.id != user.id);
         let input = (self.flows.clone(), email.clone(), user.id);
@@ -79,7 +80,8 @@ impl Recovery {
         let report = self.report(&user, MailKind::AddressChangeRequested, to, languages);
         let event = NewEvent::new(&self.clock, user.id, EventKind::EmailChangeRequested);
         let recovery = self.clone();
-        let request = ChangeRequest { recovery, client: client.address, flow, delivery, report, event };
+        let request =
+            ChangeRequest { recovery, authorization, client: client.address, flow, delivery, report, event };
         let stored = self.db.write(request, |tx, request| request.store(tx).boxed()).await;
         match stored {
             Err(RecoveryError::Store(StoreError::ForeignKeyViolation(_))) => {
@@ -177,13 +179,16 @@ impl Recovery {
         flows::end_all(tx, user, now).await?;
         self.flows.end_later_undos(tx, user, &undo).await?;
         events::record(tx, &event.clone().of(user)).await?;
-        Ok((user, self.sessions.end_every(tx, user, now).await?))
+        Ok((user, self.sessions.end_every(tx, user).await?))
     }
 }
 
 impl ChangeRequest {
     async fn store(&self, tx: &Tx) -> Result<(), RecoveryError> {
         let flows = &self.recovery.flows;
+        if !self.authorization.lock(tx).await? {
+            return Err(RecoveryError::Accounts(AccountsError::NoSuchUser));
+        }
         self.recovery.count_request(tx, self.client).await?;
         flows.send(tx, &self.flow, &self.delivery).await?;
         if let Some(report) = &self.report {

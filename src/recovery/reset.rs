@@ -107,6 +107,6 @@ impl Reset {
         }
         accounts::replace_password(tx, *user, None, password_hash, *now).await?;
         flows::end_all(tx, *user, *now).await?;
-        Ok(recovery.sessions.end_every(tx, *user, *now).await?)
+        Ok(recovery.sessions.end_every(tx, *user).await?)
     }
 }

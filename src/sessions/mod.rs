@@ -40,6 +40,7 @@ use crate::secrets::{MacKey, MasterSecret, Purpose};
 use crate::throttle::DeviceTokens;
 use crate::tokens::{BY_PASSWORD, Scopes, Subject, Tokens, TokensError};
 
+pub use password_change::ChangeProof;
 pub use reclaim::end_every;
 pub use refresh::RefreshInfo;
 use refresh::Rotation;

@@ -5,14 +5,25 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
+use super::second_factor::require_lock;
 use super::{Authenticated, Sessions, SessionsError, revocation};
-use crate::accounts::{self, AccountsError};
+use crate::accounts::{self, AccountsError, Authorization};
 use crate::audit::{self, Event};
+use crate::clock::Clock;
 use crate::db::Tx;
 use crate::events::{self, EventKind, NewEvent};
 use crate::flows;
 use crate::passwords::Password;
 use crate::tokens::Revocation;
+
+/// What allows a change of the password.
+#[derive(Debug)]
+pub enum ChangeProof<'a> {
+    /// The current password, which is not verified yet.
+    CurrentPassword(&'a str),
+    /// A recent authentication.
+    RecentAuthentication(Authorization),
+}
 
 /// A change of the password that is ready to be stored.
 #[derive(Debug, Clone)]
@@ -23,15 +34,17 @@ struct PasswordChange {
     /// The version of the credentials, read before the current password is verified. The change fails if the
     /// credentials have another version when it is stored.
     version: i64,
+    /// The recent authentication that allows the change, if the request has no current password.
+    authorization: Option<Authorization>,
     hash: String,
     at: DateTime<Utc>,
+    clock: Clock,
     event: NewEvent,
 }
 
 impl Sessions {
     /// Changes the password. Ends all sessions of the user except the caller's, revokes all access tokens
-    /// without a session, and ends all unfinished flows. If there is a `current` password, verifies it first.
-    /// Pass `None` only if the user has authenticated recently.
+    /// without a session, and ends all unfinished flows.
     ///
     /// # Errors
     ///
@@ -41,19 +54,25 @@ impl Sessions {
     pub async fn change_password(
         &self,
         caller: &Authenticated,
-        current: Option<&str>,
+        proof: ChangeProof<'_>,
         new: Password,
     ) -> Result<(), SessionsError> {
         let version = self.accounts.find(caller.user).await?.credentials_version;
-        if let Some(current) = current {
-            self.accounts.prove_password(caller.user, current).await?;
-        }
+        let authorization = match proof {
+            ChangeProof::CurrentPassword(current) => {
+                self.accounts.prove_password(caller.user, current).await?;
+                None
+            }
+            ChangeProof::RecentAuthentication(authorization) => Some(authorization),
+        };
         let change = PasswordChange {
             user: caller.user,
             keep: caller.session,
             version,
+            authorization,
             hash: self.accounts.hash_new_password(new).await?,
             at: self.clock.now(),
+            clock: self.clock.clone(),
             event: NewEvent::new(&self.clock, caller.user, EventKind::PasswordChanged)
                 .in_session(caller.session),
         };
@@ -66,11 +85,14 @@ impl Sessions {
 }
 
 async fn store_password(tx: &Tx, change: &PasswordChange) -> Result<Vec<Revocation>, SessionsError> {
-    let PasswordChange { user, version, hash, at, .. } = change;
+    let PasswordChange { user, version, hash, at, authorization, .. } = change;
+    if let Some(authorization) = authorization {
+        require_lock(tx, authorization).await?;
+    }
     if !accounts::replace_password(tx, *user, Some(*version), hash, *at).await? {
         return Err(AccountsError::WrongPassword.into());
     }
     flows::end_all(tx, *user, *at).await?;
     events::record(tx, &change.event).await?;
-    Ok(revocation::end_others(tx, *user, change.keep, *at).await?)
+    Ok(revocation::end_others(tx, *user, change.keep, &change.clock).await?)
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Sessions, revocation};
 use crate::accounts;
+use crate::clock::Clock;
 use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{events, flows, personal_tokens, second_factors};
@@ -24,11 +25,11 @@ use crate::{events, flows, personal_tokens, second_factors};
 pub async fn end_every(
     tx: &Tx,
     user: Uuid,
-    now: DateTime<Utc>,
+    clock: &Clock,
     until: DateTime<Utc>,
 ) -> Result<Vec<Revocation>, StoreError> {
-    let mut revocations = revocation::end_others(tx, user, None, now).await?;
-    let of_user = tokens::of_user(user, Some(now), until);
+    let mut revocations = revocation::end_others(tx, user, None, clock).await?;
+    let of_user = tokens::of_user(user, Some(clock.now()), until);
     tokens::revoke(tx, &of_user).await?;
     revocations.push(of_user);
     Ok(revocations)
@@ -36,19 +37,14 @@ pub async fn end_every(
 
 impl Sessions {
     /// Ends all sessions of a user and all logins that wait for a second factor, and revokes all access
-    /// tokens that were minted before `now`. After the commit, the caller passes the result to
+    /// tokens that were minted before. After the commit, the caller passes the result to
     /// [`Sessions::apply_ended`].
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn end_every(
-        &self,
-        tx: &Tx,
-        user: Uuid,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Revocation>, StoreError> {
-        end_every(tx, user, now, tokens::revoked_until(&self.clock)).await
+    pub async fn end_every(&self, tx: &Tx, user: Uuid) -> Result<Vec<Revocation>, StoreError> {
+        end_every(tx, user, &self.clock, tokens::revoked_until(&self.clock)).await
     }
 
     /// Removes all credentials of a user, and stores `password_hash`: the hash of a new password, or
@@ -72,6 +68,6 @@ impl Sessions {
         second_factors::remove_all(tx, user, now).await?;
         events::forget_devices(tx, user).await?;
         personal_tokens::remove_all(tx, user).await?;
-        self.end_every(tx, user, now).await
+        self.end_every(tx, user).await
     }
 }

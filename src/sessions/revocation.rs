@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::store::pending_logins;
 use super::{Device, Sessions, SessionsError, store};
+use crate::accounts;
 use crate::audit::{self, Event};
+use crate::clock::Clock;
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
 use crate::tokens::{self, Revocation, TokenUse};
@@ -223,14 +225,18 @@ async fn mark_used(tx: &Tx, uses: &[TokenUse], now: DateTime<Utc>) -> Result<(),
     Ok(())
 }
 
-/// Ends all of the user's sessions except `keep`, revokes the access tokens without a session, and removes
-/// the logins that wait for a second factor.
+/// Locks the user, ends all of the user's sessions except `keep`, revokes the access tokens without a session, and
+/// removes the logins that wait for a second factor.
 pub(super) async fn end_others(
     tx: &Tx,
     owner: Uuid,
     keep: Option<Uuid>,
-    now: DateTime<Utc>,
+    clock: &Clock,
 ) -> Result<Vec<Revocation>, StoreError> {
+    // A concurrent request of one of these sessions checks its session after it has locked the user.
+    accounts::lock(tx, owner).await?;
+    // Read the clock after that: a token without a session that was issued before is older.
+    let now = clock.now();
     pending_logins::delete_others(tx, owner, now, 0).await?;
     let ids = store::end_all_but(tx, owner, keep, now).await?;
     let of_session = |(id, until)| Revocation { subject: id, minted_before: None, until };

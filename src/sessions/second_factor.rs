@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::pending_login::{LoginToken, PendingLogin};
 use super::store::pending_logins;
 use super::{Device, Grant, Session, Sessions, SessionsError, revocation, start, store};
-use crate::accounts::{self, AccountsError, User};
+use crate::accounts::{self, AccountsError, Authorization, User};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
@@ -178,35 +178,37 @@ impl Sessions {
         Ok(Outcome::Proven(Box::new(grant), ended))
     }
 
-    /// Confirms the caller's pending authenticator app. Ends all sessions except `current`, and removes the
+    /// Confirms the caller's pending authenticator app. Ends all sessions except the caller's, and removes the
     /// personal tokens with the scope `account`. Returns the recovery codes.
     ///
     /// # Errors
     ///
-    /// A wrapped [`crate::totp::TotpError::InvalidCode`].
+    /// A wrapped [`crate::totp::TotpError::InvalidCode`] or [`AccountsError::NoSuchUser`].
     pub async fn enable_totp(
         &self,
-        user: Uuid,
-        current: Option<Uuid>,
+        authorization: Authorization,
         code: &str,
     ) -> Result<Vec<RecoveryCode>, SessionsError> {
+        let (user, current) = (authorization.user(), authorization.session());
         let event = NewEvent::new(&self.clock, user, EventKind::TotpEnabled).in_session(current);
         let until = tokens::revoked_until(&self.clock);
-        let input = (self.second_factors.clone(), user, current, code.to_owned(), event, until);
+        let input =
+            (self.second_factors.clone(), authorization, (code.to_owned(), self.clock.clone()), event, until);
         let (codes, ended, removed): (_, Vec<Revocation>, Vec<Revocation>) = self
             .db
-            .write(input, |tx, (factors, user, current, code, event, until)| {
+            .write(input, |tx, (factors, authorization, (code, clock), event, until)| {
                 async move {
-                    let now = event.at();
-                    let codes = factors.enable(tx, *user, code, now).await?;
+                    require_lock(tx, authorization).await?;
+                    let (user, current, now) = (authorization.user(), authorization.session(), event.at());
+                    let codes = factors.enable(tx, user, code, now).await?;
                     events::record(tx, event).await?;
                     if let Some(current) = current {
-                        add_methods(tx, *user, *current, Checked::amr(Method::Totp)).await?;
+                        add_methods(tx, user, current, Checked::amr(Method::Totp)).await?;
                     }
-                    let ended = revocation::end_others(tx, *user, *current, now).await?;
+                    let ended = revocation::end_others(tx, user, current, clock).await?;
                     // A personal token with the scope `account` was created without the second factor, and
                     // gives access to the whole account.
-                    let removed = personal_tokens::remove_with_account_scope(tx, *user, *until).await?;
+                    let removed = personal_tokens::remove_with_account_scope(tx, user, *until).await?;
                     Ok::<_, SessionsError>((codes, ended, removed))
                 }
                 .boxed()
@@ -221,24 +223,26 @@ impl Sessions {
         Ok(codes)
     }
 
-    /// Removes the caller's authenticator app and recovery codes, and ends all sessions except `current`. Has
+    /// Removes the caller's authenticator app and recovery codes, and ends all sessions except the caller's. Has
     /// no effect if there is no app.
     ///
     /// # Errors
     ///
-    /// [`SessionsError::Store`].
-    pub async fn disable_totp(&self, user: Uuid, current: Option<Uuid>) -> Result<(), SessionsError> {
+    /// [`SessionsError::Store`], or a wrapped [`AccountsError::NoSuchUser`].
+    pub async fn disable_totp(&self, authorization: Authorization) -> Result<(), SessionsError> {
+        let (user, current) = (authorization.user(), authorization.session());
         let event = NewEvent::new(&self.clock, user, EventKind::TotpDisabled).in_session(current);
-        let input = (user, current, event);
         let ended: Option<Vec<Revocation>> = self
             .db
-            .write(input, |tx, (user, current, event)| {
+            .write((authorization, event, self.clock.clone()), |tx, (authorization, event, clock)| {
                 async move {
-                    if !second_factors::disable(tx, *user, event.at()).await? {
+                    require_lock(tx, authorization).await?;
+                    let (user, current) = (authorization.user(), authorization.session());
+                    if !second_factors::disable(tx, user, event.at()).await? {
                         return Ok::<_, SessionsError>(None);
                     }
                     events::record(tx, event).await?;
-                    Ok(Some(revocation::end_others(tx, *user, *current, event.at()).await?))
+                    Ok(Some(revocation::end_others(tx, user, current, clock).await?))
                 }
                 .boxed()
             })
@@ -249,6 +253,11 @@ impl Sessions {
         }
         Ok(())
     }
+}
+
+/// Locks the user, and fails if the caller is no longer logged in.
+pub(super) async fn require_lock(tx: &Tx, authorization: &Authorization) -> Result<(), SessionsError> {
+    if authorization.lock(tx).await? { Ok(()) } else { Err(AccountsError::NoSuchUser.into()) }
 }
 
 /// Stores a waiting login, unless the credentials of the account have changed since the first factor was

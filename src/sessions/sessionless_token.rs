@@ -3,8 +3,11 @@
 //! These tokens can't be refreshed and don't appear in the session list. After a token has expired, the
 //! client sends the password again.
 
+use futures_util::FutureExt;
+
 use super::{Sessions, SessionsError};
-use crate::accounts::{AccountsError, LoginAttempt};
+use crate::accounts::{self, AccountsError, LoginAttempt};
+use crate::db::StoreError;
 use crate::tokens::{BY_PASSWORD, Scopes, Subject};
 
 /// An access token without a session.
@@ -37,10 +40,15 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        // Read the version of the credentials again. If the credentials changed after the password was
+        // Compare the version of the credentials again. If the credentials changed after the password was
         // checked and before the token was minted, the revocation of that change does not include the token,
-        // because the token is newer.
-        if self.accounts.find(user.id).await?.credentials_version != user.credentials_version {
+        // because the token is newer. With the lock, a later change begins after the token was minted.
+        let input = (user.id, user.credentials_version);
+        let is_unchanged: Result<bool, StoreError> = self
+            .db
+            .write(input, |tx, (user, version)| accounts::lock_unchanged(tx, *user, *version).boxed())
+            .await;
+        if !is_unchanged? {
             return Err(AccountsError::InvalidCredentials.into());
         }
         Ok(SessionlessToken { access_token: minted.token, expires_in_secs: minted.expires_in_secs, scopes })

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::{Session, Sessions, SessionsError, store};
+use crate::accounts::Authorization;
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
@@ -30,6 +31,8 @@ pub struct Authenticated {
     pub scopes: Scopes,
     /// The authentication methods of the access token. The new token has them too.
     pub amr: Vec<String>,
+    /// Checks the access token again before the new token is returned.
+    pub authorization: Option<Authorization>,
 }
 
 /// An access token with a new `auth_time`.
@@ -175,6 +178,13 @@ impl Sessions {
                 })
                 .await;
             if !renewed? {
+                return Err(SessionsError::Revoked);
+            }
+        } else if let Some(authorization) = caller.authorization {
+            // The revocation of a token without a session includes only the tokens that are older.
+            let is_valid: Result<bool, StoreError> =
+                self.db.write(authorization, |tx, authorization| authorization.lock(tx).boxed()).await;
+            if !is_valid? {
                 return Err(SessionsError::Revoked);
             }
         }

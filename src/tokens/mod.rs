@@ -275,6 +275,19 @@ impl Tokens {
         false
     }
 
+    /// Returns whether a token was revoked or its session has ended, within a transaction that has locked the user.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn was_revoked(&self, tx: &Tx, token: &AccessToken) -> Result<bool, StoreError> {
+        if let Some(session) = token.session {
+            return Ok(self.is_revoked(token) || !store::is_active(tx, token.user, session).await?);
+        }
+        // The table of revocations has no index for the user, so use the revocations in memory.
+        if self.poll().await { Ok(self.is_revoked(token)) } else { Err(StoreError::unavailable()) }
+    }
+
     /// Applies a committed revocation on this replica at once.
     pub fn apply(&self, revocation: &Revocation) {
         self.inner.revocations.apply(revocation);

@@ -276,6 +276,13 @@ pub(super) async fn is_known(
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
+/// Returns whether the user has this session, and the session is active.
+pub(super) async fn is_active(tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, StoreError> {
+    let query = sessions::Entity::find_by_id((user, session)).select_only().column(sessions::Column::Id);
+    let query = query.filter(sessions::Column::EndedAt.is_null());
+    Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
+}
+
 /// Inserts a revocation.
 pub(super) async fn revoke(tx: &Tx, revocation: &Revocation) -> Result<(), StoreError> {
     revoke_all(tx, std::slice::from_ref(revocation)).await

@@ -210,9 +210,9 @@ impl TotpApi {
         caller: Caller<AccountScope>,
         body: Body<ConfirmTotp>,
     ) -> Result<IssuedCodes, ProblemResponse> {
-        caller.require_recent_authentication(self.clock.now())?;
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
         let code = body.accept()?.code;
-        let codes = self.sessions.enable_totp(caller.user(), caller.session(), &code).await?;
+        let codes = self.sessions.enable_totp(authorization, &code).await?;
         Ok(IssuedCodes::Ok(Json(codes.into()), no_store()))
     }
 
@@ -230,8 +230,8 @@ impl TotpApi {
         caller: Caller<AccountScope>,
         _no_body: NoBody,
     ) -> Result<RemovedTotp, ProblemResponse> {
-        caller.require_recent_authentication(self.clock.now())?;
-        self.sessions.disable_totp(caller.user(), caller.session()).await?;
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
+        self.sessions.disable_totp(authorization).await?;
         Ok(RemovedTotp::NoContent)
     }
 

@@ -9,7 +9,6 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -20,11 +19,11 @@ pub use super::credentials::{
     invalid_credentials, invalid_refresh_token, invalid_second_factor, mfa_required,
     second_factor_required_for_basic, session_revoked, unconfirmed_account, user_deleted,
 };
-use super::credentials::{Challenges, Presented, extract, login_required, step_up_required};
+use super::credentials::{Challenges, Presented, extract, login_required};
 use super::digest;
 use super::problem::Problem;
 use super::query::reject_unknown;
-use crate::accounts::{Accounts, AccountsError};
+use crate::accounts::{Accounts, AccountsError, User};
 use crate::audit;
 use crate::clients::Clients;
 use crate::config::AuthMethods;
@@ -33,15 +32,12 @@ use crate::metrics::{self, AuthMethod};
 use crate::personal_tokens::digest::DigestError;
 use crate::personal_tokens::{BY_PERSONAL_TOKEN, PersonalToken, PersonalTokens};
 use crate::throttle::Throttle;
-use crate::tokens::{AccessToken, BY_OPERATOR, BY_PASSWORD, Scope, Scopes, TokenError, Tokens};
+use crate::tokens::{AccessToken, BY_PASSWORD, Scope, Scopes, TokenError, Tokens};
 
 /// The name of the Bearer scheme in the OpenAPI document.
 pub const BEARER: &str = "bearerAuth";
 /// The name of the Basic scheme in the OpenAPI document.
 pub const BASIC: &str = "basicAuth";
-
-/// The maximum age of an authentication for operations that require a recent authentication.
-pub const STEP_UP_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
 
 /// The services that check credentials. The middleware attaches them to every request.
 #[derive(Debug)]
@@ -110,8 +106,13 @@ pub enum Credential {
     Token(Arc<AccessToken>),
     /// A verified personal access token.
     Personal(Arc<PersonalToken>),
-    /// The password of this user, sent with the request itself.
-    Password(Uuid),
+    /// The password of a user, sent with the request itself.
+    Password {
+        /// The user.
+        user: Uuid,
+        /// The version of the user's credentials when the password was checked.
+        credentials_version: i64,
+    },
 }
 
 /// The authenticated user that a request acts for.
@@ -119,6 +120,8 @@ pub enum Credential {
 pub struct Caller<R> {
     /// The credential that authenticated the user.
     pub credential: Credential,
+    /// Checks the token again in the transaction of a sensitive change.
+    pub(super) tokens: Tokens,
     requirement: PhantomData<R>,
 }
 
@@ -128,7 +131,7 @@ impl<R> Caller<R> {
         match &self.credential {
             Credential::Token(token) => token.user,
             Credential::Personal(token) => token.user,
-            Credential::Password(user) => *user,
+            Credential::Password { user, .. } => *user,
         }
     }
 
@@ -136,7 +139,7 @@ impl<R> Caller<R> {
     pub fn session(&self) -> Option<Uuid> {
         match &self.credential {
             Credential::Token(token) => token.session,
-            Credential::Personal(_) | Credential::Password(_) => None,
+            Credential::Personal(_) | Credential::Password { .. } => None,
         }
     }
 
@@ -145,7 +148,7 @@ impl<R> Caller<R> {
         match &self.credential {
             Credential::Token(token) => token.scopes,
             Credential::Personal(token) => token.scopes,
-            Credential::Password(_) => Scopes::all(),
+            Credential::Password { .. } => Scopes::all(),
         }
     }
 
@@ -159,27 +162,8 @@ impl<R> Caller<R> {
         match &self.credential {
             Credential::Token(token) => token.amr.clone(),
             Credential::Personal(_) => vec![BY_PERSONAL_TOKEN.to_owned()],
-            Credential::Password(_) => vec![BY_PASSWORD.to_owned()],
+            Credential::Password { .. } => vec![BY_PASSWORD.to_owned()],
         }
-    }
-
-    /// Checks that the user has authenticated within the last [`STEP_UP_MAX_AGE`] (RFC 9470). The time of the
-    /// authentication is the `auth_time` of the token; refreshing does not change this time. A token that an
-    /// operator minted and a personal access token never pass this check.
-    ///
-    /// # Errors
-    ///
-    /// `step_up_required`.
-    pub fn require_recent_authentication(&self, now: DateTime<Utc>) -> Result<(), Problem> {
-        let is_recent = match &self.credential {
-            Credential::Token(token) => {
-                let age = now - token.authenticated_at;
-                age <= STEP_UP_MAX_AGE && !token.amr.iter().any(|method| method == BY_OPERATOR)
-            }
-            Credential::Personal(_) => false,
-            Credential::Password(_) => true,
-        };
-        if is_recent { Ok(()) } else { Err(step_up_required(STEP_UP_MAX_AGE)) }
     }
 
     /// Rejects a personal access token, because only a logged-in user can authenticate again.
@@ -190,7 +174,7 @@ impl<R> Caller<R> {
     pub fn reject_personal_token(&self) -> Result<(), Problem> {
         match &self.credential {
             Credential::Personal(_) => Err(login_required()),
-            Credential::Token(_) | Credential::Password(_) => Ok(()),
+            Credential::Token(_) | Credential::Password { .. } => Ok(()),
         }
     }
 }
@@ -218,7 +202,8 @@ impl<R: RequiredScope> Caller<R> {
                 return Err(challenges.unauthenticated());
             }
         };
-        let caller = Self { credential, requirement: PhantomData };
+        let tokens = authentication.tokens.clone();
+        let caller = Self { credential, tokens, requirement: PhantomData };
         audit::set_caller(caller.user(), caller.session());
         match R::SCOPE {
             Some(scope) if !caller.scopes().contains(scope) => return Err(insufficient_scope(scope)),
@@ -321,7 +306,9 @@ async fn verify_basic(
         return verify_personal_basic(authentication, &basic.identifier, &basic.password, challenges).await;
     }
     match authentication.accounts.authenticate(&basic.attempt(request)).await {
-        Ok(user) => Ok(Credential::Password(user.id)),
+        Ok(User { id, credentials_version, .. }) => {
+            Ok(Credential::Password { user: id, credentials_version })
+        }
         Err(AccountsError::InvalidCredentials) => Err(challenges.invalid_credentials()),
         Err(error) => Err(error.into()),
     }

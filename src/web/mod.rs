@@ -30,6 +30,7 @@ pub mod plain_text;
 pub mod problem;
 pub mod problem_code;
 pub mod query;
+mod recent_authentication;
 mod throttled;
 mod validate;
 

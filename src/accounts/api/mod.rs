@@ -361,8 +361,8 @@ impl AccountsApi {
         if let Some(password) = password {
             self.accounts.delete(caller.user(), &password).await?;
         } else {
-            caller.require_recent_authentication(self.clock.now())?;
-            self.accounts.delete_proven(caller.user()).await?;
+            let authorization = caller.require_recent_authentication(self.clock.now())?;
+            self.accounts.delete_proven(authorization).await?;
         }
         Ok(DeletedAccount::NoContent)
     }

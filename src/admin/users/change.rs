@@ -165,6 +165,6 @@ impl Request {
     }
 
     async fn end_every(&self, tx: &Tx, user: &User) -> Result<Vec<Revocation>, StoreError> {
-        sessions::end_every(tx, user.id, self.now, self.revoked_until).await
+        sessions::end_every(tx, user.id, &self.clock, self.revoked_until).await
     }
 }

@@ -191,10 +191,9 @@ impl PasskeysApi {
         caller: Caller<AccountScope>,
         body: Body<CreatePasskey>,
     ) -> Result<CreatedPasskey, ProblemResponse> {
-        caller.require_recent_authentication(self.clock.now())?;
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
         let (challenge, response, name) = body.check(|body, _| body.check())?;
-        let (user, session) = (caller.user(), caller.session());
-        let passkey = self.passkeys.register(user, session, challenge, response, name).await?;
+        let passkey = self.passkeys.register(authorization, challenge, response, name).await?;
         Ok(CreatedPasskey::Created(Json(passkey.into())))
     }
 

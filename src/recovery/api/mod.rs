@@ -318,10 +318,10 @@ impl RecoveryApi {
         caller: Caller<AccountScope>,
         body: Body<AddressRequest>,
     ) -> Result<MailSent, ProblemResponse<429>> {
-        caller.require_recent_authentication(self.clock.now())?;
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
         let email = body.accept()?.email.0;
         // Boxed, because the future contains several transactions and is large.
-        let requested = self.recovery.request_change(caller.user(), email, requester(request));
+        let requested = self.recovery.request_change(authorization, email, requester(request));
         Ok(sent(Box::pin(requested).await?))
     }
 }

@@ -312,7 +312,7 @@ impl SessionsApi {
             Credential::Token(token) => (token.issued_at, Some(token.expires_at)),
             Credential::Personal(token) => (token.created_at, token.expires_at),
             // A password is valid only for the request that contains it.
-            Credential::Password(_) => (self.clock.now(), Some(self.clock.now())),
+            Credential::Password { .. } => (self.clock.now(), Some(self.clock.now())),
         };
         Ok(Json(SessionInfo {
             user_id: caller.user(),

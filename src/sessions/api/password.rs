@@ -7,7 +7,7 @@ use super::step_up::authenticated;
 use crate::accounts::api::password_error;
 use crate::accounts::{Accounts, AccountsError};
 use crate::clock::Clock;
-use crate::sessions::{Sessions, SessionsError};
+use crate::sessions::{ChangeProof, Sessions, SessionsError};
 use crate::web::Tag;
 use crate::web::body::Body;
 use crate::web::caller::{AccountScope, Caller};
@@ -82,11 +82,13 @@ impl PasswordApi {
             new.map(|new| (body.current_password, new))
                 .map_err(|violation| vec![password_error("/new_password", violation)])
         })?;
-        if current.is_none() {
-            caller.require_recent_authentication(self.clock.now())?;
-        }
-        let current = current.as_ref().map(|password| password.as_str());
-        match self.sessions.change_password(&authenticated(&caller), current, new).await {
+        let proof = match &current {
+            Some(current) => ChangeProof::CurrentPassword(current.as_str()),
+            None => {
+                ChangeProof::RecentAuthentication(caller.require_recent_authentication(self.clock.now())?)
+            }
+        };
+        match self.sessions.change_password(&authenticated(&caller), proof, new).await {
             Ok(()) => Ok(ChangedPassword::NoContent),
             Err(SessionsError::Accounts(AccountsError::WrongPassword)) => {
                 let detail = "Current password is wrong. Please enter it again.";

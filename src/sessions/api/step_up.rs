@@ -158,7 +158,7 @@ fn wrong_code(error: SessionsError) -> Problem {
 pub(super) fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
     let generation = match &caller.credential {
         Credential::Token(token) => token.generation,
-        Credential::Personal(_) | Credential::Password(_) => None,
+        Credential::Personal(_) | Credential::Password { .. } => None,
     };
     Authenticated {
         user: caller.user(),
@@ -166,6 +166,7 @@ pub(super) fn authenticated(caller: &Caller<AccountScope>) -> Authenticated {
         generation,
         scopes: caller.scopes(),
         amr: caller.amr(),
+        authorization: caller.authorization(),
     }
 }
 

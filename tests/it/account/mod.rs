@@ -2,6 +2,7 @@
 
 mod changes;
 mod deletion;
+mod ended_sessions;
 mod events;
 pub(crate) mod everything;
 mod export;

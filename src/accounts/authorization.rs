@@ -1,11 +1,11 @@
 //! Checks again, in the transaction of a sensitive change, that its caller is still logged in.
 //!
-//! A request is authenticated before its transaction begins. Meanwhile the owner of the account can end the sessions of
-//! a thief, for example with a new password. Without a second check, a request of the thief that arrived shortly before
+//! A request is authenticated before its transaction begins. Before the commit, the owner of the account can end the
+//! session of a thief, for example with a new password. Without a second check, a request of the thief that is in progress
 //! could still add a personal access token, a passkey or another email address.
 //!
-//! Every change that ends sessions locks the user's row, and so does [`Authorization::lock`]. Either the change is
-//! committed first, and the check sees it, or it waits.
+//! [`Authorization::lock`] locks the user's row. A change of the credentials, which ends all sessions and removes the
+//! flows, locks it too. If that change commits first, the check finds it. Otherwise it waits for this transaction.
 
 use std::sync::Arc;
 

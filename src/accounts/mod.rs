@@ -139,7 +139,7 @@ pub enum AccountsError {
     /// The password is correct, but the address must be confirmed first.
     #[error("the email address is not confirmed")]
     Unconfirmed,
-    /// The account does not exist or was deleted.
+    /// The account does not exist or was deleted, or the login of the caller has ended.
     #[error("no such user")]
     NoSuchUser,
     /// The username can't be removed, because the account has no email address to log in with.
@@ -316,7 +316,8 @@ impl Accounts {
         found.map_err(AccountsError::Store)?.ok_or(AccountsError::NoSuchUser)
     }
 
-    /// Changes the display name, the language and the username. `session` is the session of the caller.
+    /// Changes the display name, the language and the username. `session` is the session of the caller. A change of the
+    /// username needs an authorization.
     ///
     /// # Errors
     ///
@@ -327,11 +328,22 @@ impl Accounts {
         user: Uuid,
         session: Option<Uuid>,
         patch: ProfilePatch,
+        authorization: Option<Authorization>,
     ) -> Result<User, AccountsError> {
         let renamed = NewEvent::new(&self.clock, user, EventKind::UsernameChanged).in_session(session);
-        let input = (user, patch, renamed);
+        let input = (user, patch, renamed, authorization);
         self.db
-            .write(input, |tx, (user, patch, renamed)| change_profile(tx, *user, patch, renamed).boxed())
+            .write(input, |tx, (user, patch, renamed, authorization)| {
+                async move {
+                    if let Some(authorization) = authorization
+                        && !authorization.lock(tx).await?
+                    {
+                        return Err(AccountsError::NoSuchUser);
+                    }
+                    change_profile(tx, *user, patch, renamed).await
+                }
+                .boxed()
+            })
             .await
     }
 }

@@ -24,7 +24,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use crate::accounts::AccountsError;
+use crate::accounts::{AccountsError, Authorization};
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
@@ -115,8 +115,8 @@ pub enum PasskeysError {
     #[error("the user has no passkey")]
     NoPasskey,
     /// The account was deleted, or the login of the caller has ended, while the request was processed.
-    #[error("no such user")]
-    NoSuchUser,
+    #[error("the caller is no longer logged in")]
+    NotLoggedIn,
     /// The user already has [`MAX_PASSKEYS`] passkeys, the maximum.
     #[error("the user already has the maximum of {MAX_PASSKEYS} passkeys")]
     TooMany,
@@ -155,7 +155,7 @@ impl From<AccountsError> for PasskeysError {
     fn from(error: AccountsError) -> Self {
         match error {
             AccountsError::Store(error) => Self::Store(error),
-            _ => Self::NoSuchUser,
+            _ => Self::NotLoggedIn,
         }
     }
 }
@@ -238,14 +238,18 @@ impl Passkeys {
     ///
     /// # Errors
     ///
-    /// [`PasskeysError::NotFound`].
-    pub async fn remove(&self, owner: Uuid, session: Option<Uuid>, id: Uuid) -> Result<(), PasskeysError> {
+    /// [`PasskeysError::NotFound`] or [`PasskeysError::NotLoggedIn`].
+    pub async fn remove(&self, authorization: Authorization, id: Uuid) -> Result<(), PasskeysError> {
+        let (owner, session) = (authorization.user(), authorization.session());
         let event = NewEvent::new(&self.inner.clock, owner, EventKind::PasskeyRemoved).in_session(session);
         self.inner
             .db
-            .write((owner, id, event), |tx, (owner, id, event)| {
+            .write((authorization, id, event), |tx, (authorization, id, event)| {
                 async move {
-                    if !store::delete(tx, *owner, *id).await? {
+                    if !authorization.lock(tx).await? {
+                        return Err(PasskeysError::NotLoggedIn);
+                    }
+                    if !store::delete(tx, authorization.user(), *id).await? {
                         return Err(PasskeysError::NotFound);
                     }
                     Ok(events::record(tx, event).await?)

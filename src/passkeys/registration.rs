@@ -21,7 +21,7 @@ impl Passkeys {
     ///
     /// # Errors
     ///
-    /// [`PasskeysError::TooMany`] or [`PasskeysError::NoSuchUser`].
+    /// [`PasskeysError::TooMany`] or [`PasskeysError::NotLoggedIn`].
     pub async fn begin_registration(&self, user: Uuid) -> Result<CreationOptions, PasskeysError> {
         self.inner
             .db
@@ -48,7 +48,7 @@ impl Passkeys {
     /// # Errors
     ///
     /// [`PasskeysError::Rejected`], [`PasskeysError::TooMany`], [`PasskeysError::AlreadyRegistered`] or
-    /// [`PasskeysError::NoSuchUser`].
+    /// [`PasskeysError::NotLoggedIn`].
     pub async fn register(
         &self,
         authorization: Authorization,
@@ -105,7 +105,7 @@ impl Passkeys {
         };
         // The lock also orders concurrent requests of the owner, so that they can't exceed the maximum together.
         if !authorization.lock(tx).await? {
-            return Ok(Err(PasskeysError::NoSuchUser));
+            return Ok(Err(PasskeysError::NotLoggedIn));
         }
         if store::count(tx, user).await? >= MAX_PASSKEYS {
             return Ok(Err(PasskeysError::TooMany));

@@ -181,6 +181,19 @@ impl SecondFactors {
         accounts::set_mfa_enabled(tx, user, true, now).await?;
         Ok(codes)
     }
+
+    /// Replaces the recovery codes. The caller has locked the user.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`TotpError::NotEnabled`].
+    pub async fn replace_recovery_codes(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+    ) -> Result<Vec<RecoveryCode>, SecondFactorsError> {
+        Ok(self.totp.replace_recovery_codes(tx, user).await?)
+    }
 }
 
 /// Returns the second factors of a user who has an authenticator app.

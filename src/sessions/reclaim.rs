@@ -37,7 +37,7 @@ pub async fn end_every(
 
 impl Sessions {
     /// Ends all sessions of a user and all logins that wait for a second factor, and revokes all access
-    /// tokens that were minted before. After the commit, the caller passes the result to
+    /// tokens that were minted before this call. After the commit, the caller passes the result to
     /// [`Sessions::apply_ended`].
     ///
     /// # Errors

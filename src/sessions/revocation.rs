@@ -235,7 +235,7 @@ pub(super) async fn end_others(
 ) -> Result<Vec<Revocation>, StoreError> {
     // A concurrent request of one of these sessions checks its session after it has locked the user.
     accounts::lock(tx, owner).await?;
-    // Read the clock after that: a token without a session that was issued before is older.
+    // Read the clock after the lock, so that tokens that this server issued before the lock are older.
     let now = clock.now();
     pending_logins::delete_others(tx, owner, now, 0).await?;
     let ids = store::end_all_but(tx, owner, keep, now).await?;

@@ -223,6 +223,34 @@ impl Sessions {
         Ok(codes)
     }
 
+    /// Replaces all recovery codes of the caller with new codes.
+    ///
+    /// # Errors
+    ///
+    /// A wrapped [`crate::totp::TotpError::NotEnabled`] or [`AccountsError::NoSuchUser`].
+    pub async fn replace_recovery_codes(
+        &self,
+        authorization: Authorization,
+    ) -> Result<Vec<RecoveryCode>, SessionsError> {
+        let (user, session) = (authorization.user(), authorization.session());
+        let event = NewEvent::new(&self.clock, user, EventKind::RecoveryCodesCreated).in_session(session);
+        let input = (self.second_factors.clone(), authorization, event);
+        let codes: Result<Vec<RecoveryCode>, SessionsError> = self
+            .db
+            .write(input, |tx, (factors, authorization, event)| {
+                async move {
+                    require_lock(tx, authorization).await?;
+                    events::record(tx, event).await?;
+                    Ok(factors.replace_recovery_codes(tx, authorization.user()).await?)
+                }
+                .boxed()
+            })
+            .await;
+        let codes = codes?;
+        audit::record(Event::RecoveryCodesReplaced, Some(user), session);
+        Ok(codes)
+    }
+
     /// Removes the caller's authenticator app and recovery codes, and ends all sessions except the caller's. Has
     /// no effect if there is no app.
     ///

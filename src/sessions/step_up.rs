@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::{Session, Sessions, SessionsError, store};
-use crate::accounts::Authorization;
+use crate::accounts::{AccountsError, Authorization};
 use crate::audit::{self, Event};
 use crate::db::{StoreError, Tx};
 use crate::events::{self, EventKind, NewEvent};
@@ -31,7 +31,8 @@ pub struct Authenticated {
     pub scopes: Scopes,
     /// The authentication methods of the access token. The new token has them too.
     pub amr: Vec<String>,
-    /// Checks the access token again before the new token is returned.
+    /// Checks an access token without a session again before the new token is returned. `None` for a personal access
+    /// token.
     pub authorization: Option<Authorization>,
 }
 
@@ -181,11 +182,11 @@ impl Sessions {
                 return Err(SessionsError::Revoked);
             }
         } else if let Some(authorization) = caller.authorization {
-            // The revocation of a token without a session includes only the tokens that are older.
+            // A revocation of tokens without a session includes only the tokens that were minted before it.
             let is_valid: Result<bool, StoreError> =
                 self.db.write(authorization, |tx, authorization| authorization.lock(tx).boxed()).await;
             if !is_valid? {
-                return Err(SessionsError::Revoked);
+                return Err(AccountsError::NoSuchUser.into());
             }
         }
         audit::record(Event::Reauthenticated, Some(user), id);

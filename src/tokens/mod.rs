@@ -263,12 +263,7 @@ impl Tokens {
         if token.checked_revision.load(Ordering::Relaxed) == revision {
             return false;
         }
-        let without_session =
-            token.session.is_none().then(|| revocations::subject_without_session(token.user));
-        // Revocations that an earlier version of the server has stored contain the id of the user itself.
-        let of_user = [revocations::subject_of_user(token.user), token.user].map(Some);
-        let subjects = [token.session.or(without_session), Some(token.id)].into_iter().chain(of_user);
-        if subjects.flatten().any(|subject| revocations.rejects(subject, token.minted_at)) {
+        if subjects(token).into_iter().any(|subject| revocations.rejects(subject, token.minted_at)) {
             return true;
         }
         token.checked_revision.store(revision, Ordering::Relaxed);
@@ -281,11 +276,15 @@ impl Tokens {
     ///
     /// [`StoreError`].
     pub async fn was_revoked(&self, tx: &Tx, token: &AccessToken) -> Result<bool, StoreError> {
-        if let Some(session) = token.session {
-            return Ok(self.is_revoked(token) || !store::is_active(tx, token.user, session).await?);
+        if self.is_revoked(token) {
+            return Ok(true);
         }
-        // The table of revocations has no index for the user, so use the revocations in memory.
-        if self.poll().await { Ok(self.is_revoked(token)) } else { Err(StoreError::unavailable()) }
+        if let Some(session) = token.session {
+            return Ok(!store::has_not_ended(tx, token.user, session).await?);
+        }
+        // The table has no index for subjects, so read only the revocations that are possibly not in memory yet.
+        let after = self.inner.revocations.unsettled_after();
+        store::is_revoked_after(tx, after, &subjects(token), token.minted_at).await
     }
 
     /// Applies a committed revocation on this replica at once.
@@ -342,6 +341,13 @@ impl Tokens {
         self.inner.db.write(before, |tx, before| store::delete_revocations(tx, *before).boxed()).await?;
         Ok(())
     }
+}
+
+/// Returns the subjects whose revocation includes the token.
+fn subjects(token: &AccessToken) -> [Uuid; 4] {
+    let group = token.session.unwrap_or_else(|| revocations::subject_without_session(token.user));
+    // Revocations that an earlier version of the server has stored contain the id of the user itself.
+    [group, token.id, revocations::subject_of_user(token.user), token.user]
 }
 
 /// Inserts a revocation, in the transaction that causes it.

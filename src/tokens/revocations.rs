@@ -201,6 +201,14 @@ impl Revocations {
         older.retain(|_, entry| entry.until >= now);
     }
 
+    /// Returns a number: all revocations up to it were read, except some of the oldest ones if there are more than
+    /// [`PAGE`] newer ones.
+    pub(super) fn unsettled_after(&self) -> i64 {
+        let position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = position.recent.back().map_or(0, |(_, highest)| *highest);
+        position.settled.max(highest - i64::from(PAGE))
+    }
+
     /// Makes the next poll read all revocations, because the database was replaced by an older copy.
     pub(super) fn restart_polls(&self) {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = PollPosition::default();

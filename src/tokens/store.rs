@@ -276,8 +276,24 @@ pub(super) async fn is_known(
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
-/// Returns whether the user has this session, and the session is active.
-pub(super) async fn is_active(tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, StoreError> {
+/// Returns whether there is a revocation with a number above `after` that includes a token of these subjects.
+pub(super) async fn is_revoked_after(
+    tx: &Tx,
+    after: i64,
+    subjects: &[Uuid],
+    minted_at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let query = revocations::Entity::find().select_only().column(revocations::Column::Seq);
+    let query = query
+        .filter(revocations::Column::Seq.gt(after))
+        .filter(revocations::Column::Subject.is_in(subjects.iter().copied()))
+        .filter(revocations::Column::MintedBefore.gt(minted_at.timestamp_millis()))
+        .limit(1);
+    Ok(query.into_tuple::<i64>().one(tx).await?.is_some())
+}
+
+/// Returns whether the user has this session, and the session has not ended.
+pub(super) async fn has_not_ended(tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, StoreError> {
     let query = sessions::Entity::find_by_id((user, session)).select_only().column(sessions::Column::Id);
     let query = query.filter(sessions::Column::EndedAt.is_null());
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())

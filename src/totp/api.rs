@@ -6,9 +6,7 @@ use serde::Serialize;
 
 use super::{Enrolment, RECOVERY_CODES, RecoveryCode, Totp, TotpError};
 use crate::accounts::Accounts;
-use crate::audit::{self, Event};
 use crate::clock::Clock;
-use crate::events::{EventKind, NewEvent};
 use crate::sessions::Sessions;
 use crate::web::Tag;
 use crate::web::body::{Body, NoBody};
@@ -257,11 +255,8 @@ impl TotpApi {
         caller: Caller<AccountScope>,
         _no_body: NoBody,
     ) -> Result<IssuedCodes, ProblemResponse<404>> {
-        caller.require_recent_authentication(self.clock.now())?;
-        let event = NewEvent::new(&self.clock, caller.user(), EventKind::RecoveryCodesCreated);
-        let event = event.in_session(caller.session());
-        let codes = self.totp.replace_recovery_codes(caller.user(), event).await?;
-        audit::record(Event::RecoveryCodesReplaced, Some(caller.user()), caller.session());
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
+        let codes = self.sessions.replace_recovery_codes(authorization).await?;
         Ok(IssuedCodes::Ok(Json(codes.into()), no_store()))
     }
 }

@@ -27,7 +27,6 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::{Db, HasStoreError, StoreError, Tx};
-use crate::events::{self, NewEvent};
 use crate::secrets::{DecryptError, MasterSecret, Purpose, Vault};
 
 pub use attempts::Attempt;
@@ -166,28 +165,15 @@ impl Totp {
         Ok(true)
     }
 
-    /// Replaces all recovery codes of the user with new codes, and records the event.
+    /// Replaces all recovery codes of the user with new codes. The caller has locked the user. Without the lock, a
+    /// concurrent request would not see the new codes, and would not delete them.
     ///
     /// # Errors
     ///
     /// [`TotpError::NotEnabled`].
-    pub async fn replace_recovery_codes(
-        &self,
-        user: Uuid,
-        event: NewEvent,
-    ) -> Result<Vec<RecoveryCode>, TotpError> {
-        self.db
-            .write((self.clone(), user, event), |tx, (totp, user, event)| {
-                async move {
-                    // Concurrent requests delete the codes of each other only one after the other.
-                    store::lock(tx, *user).await?;
-                    let secret = totp.secret(tx, *user).await?;
-                    events::record(tx, event).await?;
-                    replace_codes(tx, *user, &secret).await
-                }
-                .boxed()
-            })
-            .await
+    pub async fn replace_recovery_codes(&self, tx: &Tx, user: Uuid) -> Result<Vec<RecoveryCode>, TotpError> {
+        let secret = self.secret(tx, user).await?;
+        replace_codes(tx, user, &secret).await
     }
 
     /// Returns the number of unused recovery codes of the user.

@@ -43,14 +43,6 @@ pub(super) async fn find(tx: &Tx, owner: Uuid) -> Result<Option<App>, StoreError
     Ok(totp_secrets::Entity::find_by_id(owner).one(tx).await?.map(App::from))
 }
 
-/// Locks the secrets of a user until the transaction ends. On Galera, concurrent transactions that delete the same
-/// recovery codes conflict.
-pub(super) async fn lock(tx: &Tx, owner: Uuid) -> Result<(), StoreError> {
-    let query = totp_secrets::Entity::find_by_id(owner).select_only().column(totp_secrets::Column::UserId);
-    let _locked: Option<Uuid> = query.lock_exclusive().into_tuple().one(tx).await?;
-    Ok(())
-}
-
 /// Stores a pending secret, which replaces an earlier pending secret.
 pub(super) async fn put_pending(
     tx: &Tx,

@@ -331,10 +331,12 @@ impl AccountsApi {
         body: Body<UpdateProfile>,
     ) -> Result<ChangedAccount, ProblemResponse<409>> {
         let patch = ProfilePatch::from(body.accept()?);
+        let mut authorization = None;
         if patch.username.is_some() {
-            caller.require_recent_authentication(self.clock.now())?;
+            authorization = Some(caller.require_recent_authentication(self.clock.now())?);
         }
-        let changed = self.accounts.change_profile(caller.user(), caller.session(), patch).await?;
+        let (user, session) = (caller.user(), caller.session());
+        let changed = self.accounts.change_profile(user, session, patch, authorization).await?;
         Ok(ChangedAccount::Ok(Json(changed.into())))
     }
 

@@ -4,7 +4,7 @@ pub(super) mod administration;
 
 use ::entity::users;
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, LockType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect,
@@ -177,7 +177,8 @@ async fn lock_if(tx: &Tx, user: Uuid, condition: Condition) -> Result<bool, Stor
         return Ok(locked.rows_affected == 1);
     }
     let query = users::Entity::find_by_id(user).select_only().column(users::Column::Id).filter(condition);
-    Ok(query.lock_exclusive().into_tuple::<Uuid>().one(tx).await?.is_some())
+    // On PostgreSQL, this lock allows other transactions to insert rows that refer to the user.
+    Ok(query.lock(LockType::NoKeyUpdate).into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
 pub(super) async fn change_profile(

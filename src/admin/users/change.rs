@@ -153,6 +153,8 @@ impl Request {
             }
             Change::EndSessions => (true, self.end_every(tx, user).await?),
             Change::ResetMfa => {
+                // Without the lock, a passkey that is being registered would not be removed.
+                accounts::lock(tx, id).await?;
                 let is_changed = second_factors::remove_all(tx, id, now).await?;
                 let ended = if is_changed { self.end_every(tx, user).await? } else { Vec::new() };
                 (is_changed, ended)

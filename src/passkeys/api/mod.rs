@@ -86,7 +86,7 @@ impl From<PasskeysError> for Problem {
             PasskeysError::NoPasskey => {
                 Self::new(ProblemCode::NotFound, "This account has no passkey. Please use another method.")
             }
-            PasskeysError::NoSuchUser => caller::user_deleted(),
+            PasskeysError::NotLoggedIn => caller::user_deleted(),
             PasskeysError::TooMany => Self::new(
                 ProblemCode::QuotaExceeded,
                 format!("You have {MAX_PASSKEYS} passkeys, which is the maximum. Remove one first."),
@@ -243,8 +243,8 @@ impl PasskeysApi {
         /// Id of the passkey.
         id: Path<PathId>,
     ) -> Result<RemovedPasskey, ProblemResponse<404>> {
-        caller.require_recent_authentication(self.clock.now())?;
-        self.passkeys.remove(caller.user(), caller.session(), id.0.uuid()).await?;
+        let authorization = caller.require_recent_authentication(self.clock.now())?;
+        self.passkeys.remove(authorization, id.0.uuid()).await?;
         Ok(RemovedPasskey::NoContent)
     }
 }

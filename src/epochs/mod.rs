@@ -1,8 +1,9 @@
 //! The feed epoch, a random number that distinguishes a restored database from the database before the
 //! restore.
 //!
-//! After a restore from a backup, clients still have versions, cursors and tokens of changes that the
-//! database no longer contains. [`Epochs::renew`] invalidates all of them in one transaction:
+//! After a restore from a backup, clients still have versions and cursors of changes that the database no longer
+//! contains, and access tokens of sessions that it no longer contains. [`Epochs::renew`] invalidates these in one
+//! transaction:
 //!
 //! - The epoch, a random number, is replaced. Each cursor contains the epoch, so cursors from before the
 //!   renewal are never accepted again.

@@ -142,8 +142,8 @@ pub fn wrote(took: Duration, is_committed: bool) {
     METRICS.writes.with_label_values(&[result]).observe(took.as_secs_f64());
 }
 
-/// Records a transaction of SQLite's writer, which runs the functions of several callers in one transaction:
-/// the number of functions, and the duration, including the COMMIT.
+/// Records a batch of functions that SQLite's writer has run: their number, and the duration, including the COMMIT. The
+/// writer runs a batch in one transaction or, if that fails, each function in a transaction of its own.
 pub fn committed(functions: usize, took: Duration) {
     METRICS.batch_size.observe(u32::try_from(functions).unwrap_or(u32::MAX).into());
     METRICS.batch_duration.observe(took.as_secs_f64());

@@ -14,7 +14,7 @@ use crate::tokens::BY_OPERATOR;
 const STEP_UP_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
 
 impl<R> Caller<R> {
-    /// Checks that the user has authenticated within the last [`STEP_UP_MAX_AGE`]. The time of the authentication is the
+    /// Checks that the user has authenticated within the last 5 minutes. The time of the authentication is the
     /// `auth_time` of the token; refreshing does not change this time. A token that an operator minted and a personal
     /// access token never pass this check. The transaction of the operation must call [`Authorization::lock`].
     ///

@@ -117,7 +117,7 @@ impl Writer {
     }
 
     /// Sets the sequences of PostgreSQL to continue after the highest copied number, and collects statistics.
-    /// The other databases continue their sequences and collect statistics by themselves.
+    /// The other databases continue their sequences by themselves.
     pub(super) async fn complete(&self, tables: &[Table]) -> Result<(), CopyError> {
         if self.backend != DbBackend::Postgres {
             return Ok(());

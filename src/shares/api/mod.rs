@@ -61,7 +61,7 @@ struct SharedTrip {
     /// Last day of the trip.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
     end_date: Option<NaiveDate>,
-    /// Time zone of the local times: an IANA name, such as `Europe/Lisbon`.
+    /// Time zone of the trip, and of each stop without a time zone of its own: an IANA name, such as `Europe/Lisbon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
     /// Notes of the owner.

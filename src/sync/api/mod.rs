@@ -56,17 +56,18 @@ impl SyncApi {
 impl SyncApi {
     /// Get changes
     ///
-    /// Returns the last change of each of the user's trips that has changed since the cursor, including deletions.
-    /// Without a cursor, returns all trips, and the deletions of the last 180 days. An app that stores trips on the device
-    /// calls this operation when it starts, comes to the foreground, or is online again. While `has_more` is
-    /// true, request the next page. No changed trip is missing, however many devices write at the same time.
+    /// For each of the user's trips that was changed or deleted after the position of the cursor, returns the last
+    /// change. Without a cursor, returns all trips, and the deletions of the last 180 days. An app that stores
+    /// trips on the device calls this operation when it starts, comes to the foreground, or is online again. While
+    /// `has_more` is true, request the next page. No changed trip is missing, however many devices write at the same
+    /// time.
     ///
     /// - 400 `invalid_cursor`: the cursor belongs to another list or another user. Start again without a
     ///   cursor.
     /// - 410 `resync_required`: the cursor is older than 180 days, the server no longer stores all deletions
     ///   since the cursor was issued, or the database was restored from a backup. Start again without a
-    ///   cursor, and delete the local trips that the feed does not contain. Keep operations that are not sent
-    ///   yet.
+    ///   cursor, and delete the local trips that the feed does not contain. Keep the offline
+    ///   operations that the app has not sent yet.
     #[oai(path = "/sync", method = "get", operation_id = "get_changes")]
     async fn changes(
         &self,

@@ -119,7 +119,7 @@ fn token_rows() -> impl Iterator<Item = &'static Row> {
 /// Builds the request of a row for the resource with this id.
 pub(crate) fn call(client: &Client, row: &Row, id: &str) -> Call {
     let (_, method, path, body, _) = row;
-    // A target may consist of an id and a code, separated by a space.
+    // For some resources, `id` has two parts, separated by a space. The second part replaces `{code}`.
     let (id, code) = id.split_once(' ').unwrap_or((id, "000000"));
     let fill = |text: &str| {
         let text = text.replace("{id}", id).replace("{stop_id}", STOP_ID).replace("{token}", id);

@@ -251,7 +251,7 @@ async fn page_cache(server: &Server) -> [u64; 4] {
 }
 
 #[tokio::test]
-async fn many_different_pages_of_a_user_leave_the_page_of_a_busy_user_in_the_cache() {
+async fn many_different_pages_of_a_user_do_not_remove_the_page_of_a_busy_user_from_the_cache() {
     let server = Server::start_with(&["--page-cache-bytes", "65536"]);
     let (ada, eve) = (server.process.sign_up("ada").await, server.process.sign_up("eve").await);
     for grant in [&ada, &eve] {

@@ -89,7 +89,7 @@ async fn emails_are_in_the_language_of_the_request_if_the_account_has_no_languag
 }
 
 #[tokio::test]
-async fn the_email_about_a_taken_address_is_in_the_language_of_its_account() {
+async fn the_email_about_a_taken_address_is_in_the_language_of_the_existing_account() {
     let app = TestApp::with(|settings| {
         settings.limits = false;
         settings.signup = Signup::ConfirmFirst;

@@ -31,7 +31,7 @@ impl Random {
     }
 }
 
-/// The versions of all trips, as the responses report them.
+/// For each trip id, the versions that the applied operations have created.
 type History = HashMap<String, TripHistory>;
 
 #[derive(Debug, Default)]

@@ -121,7 +121,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
     ])),
     (43, Proven(&[
-        "tests/it/documents/pages.rs::the_documentation_states_whether_every_operation_accepts_basic_credentials",
+        "tests/it/documents/pages.rs::the_documentation_page_states_whether_basic_on_api_is_on",
         "tests/it/documents/account_pages.rs::account_pages_load_nothing_from_other_hosts_and_contain_no_inline_code",
     ])),
     (44, Proven(&[

@@ -201,8 +201,8 @@ impl Revocations {
         older.retain(|_, entry| entry.until >= now);
     }
 
-    /// Returns a number: all revocations up to it were read, except some of the oldest ones if there are more than
-    /// [`PAGE`] newer ones.
+    /// Returns a number: all revocations up to it were read, except possibly some that are not settled and whose numbers
+    /// are at least [`PAGE`] below the highest one.
     pub(super) fn unsettled_after(&self) -> i64 {
         let position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         let highest = position.recent.back().map_or(0, |(_, highest)| *highest);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::store;
+use super::{AccountsError, store};
 use crate::db::{StoreError, Tx};
 use crate::tokens::{AccessToken, Tokens};
 
@@ -61,5 +61,14 @@ impl Authorization {
                 store::lock_unchanged(tx, *user, *credentials_version).await
             }
         }
+    }
+
+    /// Does what [`Authorization::lock`] does, but fails instead of returning `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountsError::NoSuchUser`].
+    pub async fn require_lock(&self, tx: &Tx) -> Result<(), AccountsError> {
+        if self.lock(tx).await? { Ok(()) } else { Err(AccountsError::NoSuchUser) }
     }
 }

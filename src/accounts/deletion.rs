@@ -40,10 +40,8 @@ impl Accounts {
             .db
             .write_within(DELETION_TIMEOUT, input, |tx, (user, by, until)| {
                 async move {
-                    if let Some(authorization) = by
-                        && !authorization.lock(tx).await?
-                    {
-                        return Err(AccountsError::NoSuchUser);
+                    if let Some(authorization) = by {
+                        authorization.require_lock(tx).await?;
                     }
                     Ok(delete(tx, *user, *until).await?)
                 }

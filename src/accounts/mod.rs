@@ -335,10 +335,8 @@ impl Accounts {
         self.db
             .write(input, |tx, (user, patch, renamed, authorization)| {
                 async move {
-                    if let Some(authorization) = authorization
-                        && !authorization.lock(tx).await?
-                    {
-                        return Err(AccountsError::NoSuchUser);
+                    if let Some(authorization) = authorization {
+                        authorization.require_lock(tx).await?;
                     }
                     change_profile(tx, *user, patch, renamed).await
                 }

@@ -186,9 +186,7 @@ impl Recovery {
 impl ChangeRequest {
     async fn store(&self, tx: &Tx) -> Result<(), RecoveryError> {
         let flows = &self.recovery.flows;
-        if !self.authorization.lock(tx).await? {
-            return Err(RecoveryError::Accounts(AccountsError::NoSuchUser));
-        }
+        self.authorization.require_lock(tx).await.map_err(RecoveryError::Accounts)?;
         self.recovery.count_request(tx, self.client).await?;
         flows.send(tx, &self.flow, &self.delivery).await?;
         if let Some(report) = &self.report {

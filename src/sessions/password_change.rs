@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::second_factor::require_lock;
 use super::{Authenticated, Sessions, SessionsError, revocation};
 use crate::accounts::{self, AccountsError, Authorization};
 use crate::audit::{self, Event};
@@ -87,7 +86,7 @@ impl Sessions {
 async fn store_password(tx: &Tx, change: &PasswordChange) -> Result<Vec<Revocation>, SessionsError> {
     let PasswordChange { user, version, hash, at, authorization, .. } = change;
     if let Some(authorization) = authorization {
-        require_lock(tx, authorization).await?;
+        authorization.require_lock(tx).await?;
     }
     if !accounts::replace_password(tx, *user, Some(*version), hash, *at).await? {
         return Err(AccountsError::WrongPassword.into());

@@ -198,7 +198,7 @@ impl Sessions {
             .db
             .write(input, |tx, (factors, authorization, (code, clock), event, until)| {
                 async move {
-                    require_lock(tx, authorization).await?;
+                    authorization.require_lock(tx).await?;
                     let (user, current, now) = (authorization.user(), authorization.session(), event.at());
                     let codes = factors.enable(tx, user, code, now).await?;
                     events::record(tx, event).await?;
@@ -239,7 +239,7 @@ impl Sessions {
             .db
             .write(input, |tx, (factors, authorization, event)| {
                 async move {
-                    require_lock(tx, authorization).await?;
+                    authorization.require_lock(tx).await?;
                     events::record(tx, event).await?;
                     Ok(factors.replace_recovery_codes(tx, authorization.user()).await?)
                 }
@@ -264,7 +264,7 @@ impl Sessions {
             .db
             .write((authorization, event, self.clock.clone()), |tx, (authorization, event, clock)| {
                 async move {
-                    require_lock(tx, authorization).await?;
+                    authorization.require_lock(tx).await?;
                     let (user, current) = (authorization.user(), authorization.session());
                     if !second_factors::disable(tx, user, event.at()).await? {
                         return Ok::<_, SessionsError>(None);
@@ -281,11 +281,6 @@ impl Sessions {
         }
         Ok(())
     }
-}
-
-/// Locks the user, and fails if the caller is no longer logged in.
-pub(super) async fn require_lock(tx: &Tx, authorization: &Authorization) -> Result<(), SessionsError> {
-    if authorization.lock(tx).await? { Ok(()) } else { Err(AccountsError::NoSuchUser.into()) }
 }
 
 /// Stores a waiting login, unless the credentials of the account have changed since the first factor was

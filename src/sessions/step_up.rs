@@ -183,11 +183,11 @@ impl Sessions {
             }
         } else if let Some(authorization) = caller.authorization {
             // A revocation of tokens without a session includes only the tokens that were minted before it.
-            let is_valid: Result<bool, StoreError> =
-                self.db.write(authorization, |tx, authorization| authorization.lock(tx).boxed()).await;
-            if !is_valid? {
-                return Err(AccountsError::NoSuchUser.into());
-            }
+            let locked: Result<(), AccountsError> = self
+                .db
+                .write(authorization, |tx, authorization| authorization.require_lock(tx).boxed())
+                .await;
+            locked?;
         }
         audit::record(Event::Reauthenticated, Some(user), id);
         Ok(StepUp {

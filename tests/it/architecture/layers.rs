@@ -67,7 +67,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 
 /// The imports that are allowed inside of a layer: a part, and the parts that it may import. In addition,
 /// `api` modules may import each other to share wire types.
-pub(super) const SAME_LAYER: [(&str, &[&str]); 18] = [
+pub(super) const SAME_LAYER: [(&str, &[&str]); 17] = [
     ("uniform_time", &["secrets"]),
     // A span belongs to the current request, which `audit` keeps.
     ("traces", &["audit", "error_chain"]),
@@ -81,7 +81,6 @@ pub(super) const SAME_LAYER: [(&str, &[&str]); 18] = [
     ("second_factors", &["accounts", "passkeys", "totp"]),
     ("clients", &["personal_tokens", "sessions", "throttle", "tokens"]),
     ("personal_tokens", &["accounts", "events", "tokens"]),
-    ("totp", &["events"]),
     (
         "sessions",
         &[

@@ -300,7 +300,7 @@ async fn logins_are_rejected_at_once_when_the_hash_queue_is_full() {
     .await;
     // Use one server, because each server has its own queue.
     let busy = busy.single().await;
-    // Wait until the threads of the other servers have ended.
+    // Wait until the server checks a password in time. The other servers hash a password when they start.
     while try_password(&busy, "ada", "another harbour").await.status == 503 {}
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let replies = join_all((0..24 * cores).map(async |_| {

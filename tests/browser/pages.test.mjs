@@ -4,7 +4,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { mail } from "./mails.mjs";
 import {
-  PASSWORD, SERVER, allStored, alterSession, api, call, close, openProfile, screenshot, signUp, signedIn,
+  KEY, PASSWORD, SERVER, allStored, alterSession, api, call, close, openProfile, screenshot, signUp, signedIn,
   storedSession, visit,
 } from "./swagger.mjs";
 
@@ -80,6 +80,20 @@ describe("the documentation", { concurrency: 3 }, () => {
     const [, code] = await mail(email, /where you asked for it:\s+(\d{8})/);
     assert.equal((await call(ada.page, "log_in_by_code", { body: { flow_id, code } })).status, 200);
     await ada.page.getByText(`Signed in as ${email}`).waitFor();
+    await ada.close();
+  });
+
+  test("the response of a signup is shown after the page has stored the session", async () => {
+    const ada = await openProfile();
+    await visit(ada.page);
+    await ada.page.evaluate((key) => new Promise((isHeld) => {
+      navigator.locks.request(key, () => new Promise((release) => {
+        isHeld();
+        setTimeout(release, 1_000);
+      }));
+    }), KEY);
+    assert.equal((await signUp(ada.page, "patient")).status, 201);
+    assert.notEqual(await storedSession(ada.page), null);
     await ada.close();
   });
 

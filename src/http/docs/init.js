@@ -111,9 +111,10 @@
       }
       return request;
     },
-    responseInterceptor(response) {
+    // Stores the session before the response is shown, so that the next operation sends its token.
+    async responseInterceptor(response) {
       const isGrant = response.ok && RETURNS_GRANT.test(pathOf(response)) && response.body?.refresh_token;
-      if (isGrant) session.remember(response.body);
+      if (isGrant) await session.remember(response.body);
       return response;
     },
     onComplete() {

@@ -1,11 +1,13 @@
 //! Rows whose values are read by index, in the same way for each database.
 //!
 //! A row is a row of sea-orm, or a row that a thread of `row_readers` has copied from SQLite. sea-orm can't
-//! represent the second kind without a map of names for each row.
+//! represent a copied row without a map of names for each row.
+
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use sea_orm::sqlx::Row as _;
-use sea_orm::{ColIdx, DbErr, QueryResult, TryGetError, TryGetable};
+use sea_orm::{DbErr, QueryResult, RuntimeErr, TryGetError, TryGetable};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -73,7 +75,7 @@ pub enum SqliteValue<'a> {
 }
 
 impl SqliteRows {
-    /// Creates an empty result with this number of columns, and with space for most pages of trips.
+    /// Creates an empty result with this number of columns, and with enough space for most pages of a list of trips.
     pub(super) fn new(columns: usize) -> Self {
         Self { columns, cells: Vec::with_capacity(columns * 24), bytes: Vec::with_capacity(4096) }
     }
@@ -96,6 +98,10 @@ impl SqliteRows {
 
     pub(super) fn len(&self) -> usize {
         self.cells.len().checked_div(self.columns).unwrap_or(0)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.cells.truncate(len.saturating_mul(self.columns));
     }
 
     fn value(&self, first_cell: usize, column: usize) -> Option<SqliteValue<'_>> {
@@ -136,6 +142,14 @@ impl Rows {
         self.len() == 0
     }
 
+    /// Removes all rows after the first `len` rows.
+    pub fn truncate(&mut self, len: usize) {
+        match &mut self.0 {
+            Source::Driver(rows) => rows.truncate(len),
+            Source::Sqlite(rows) => rows.truncate(len),
+        }
+    }
+
     /// Returns the row at `index`.
     pub fn get(&self, index: usize) -> Option<Row<'_>> {
         match &self.0 {
@@ -151,13 +165,13 @@ impl Rows {
     }
 }
 
-impl Row<'_> {
-    /// Returns the value of the column at `index`.
+impl<'a> Row<'a> {
+    /// Returns the value of the column at `index`. A `&str` is borrowed from the row.
     ///
     /// # Errors
     ///
     /// [`StoreError::Other`] if there is no such column, or if its value has another type.
-    pub fn get<T: ColumnValue>(&self, index: usize) -> Result<T, StoreError> {
+    pub fn get<T: ColumnValue<'a>>(&self, index: usize) -> Result<T, StoreError> {
         let value = match self.0 {
             RowSource::Driver(row) => T::from_driver(row, index).map_err(DbErr::from),
             RowSource::Sqlite { rows, first_cell } => rows
@@ -170,19 +184,19 @@ impl Row<'_> {
 }
 
 /// A type of values that [`Row::get`] returns.
-pub trait ColumnValue: Sized {
+pub trait ColumnValue<'a>: Sized {
     /// Reads the value from a row of sea-orm.
     ///
     /// # Errors
     ///
     /// [`TryGetError::Null`] if the value is NULL and the type is not an option.
-    fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError>;
+    fn from_driver(row: &'a QueryResult, index: usize) -> Result<Self, TryGetError>;
 
     /// Converts a value of SQLite. Returns `None` if the value has another type.
-    fn from_sqlite(value: SqliteValue<'_>) -> Option<Self>;
+    fn from_sqlite(value: SqliteValue<'a>) -> Option<Self>;
 }
 
-impl ColumnValue for i64 {
+impl ColumnValue<'_> for i64 {
     fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError> {
         Self::try_get_by(row, index)
     }
@@ -195,18 +209,42 @@ impl ColumnValue for i64 {
     }
 }
 
-impl ColumnValue for String {
-    fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError> {
-        Self::try_get_by(row, index)
+/// sea-orm returns only copies of texts, so this implementation borrows the text from the row of the driver.
+impl<'a> ColumnValue<'a> for &'a str {
+    fn from_driver(row: &'a QueryResult, index: usize) -> Result<Self, TryGetError> {
+        let found = if let Some(row) = row.try_as_sqlite_row() {
+            row.try_get::<Option<&str>, _>(index)
+        } else if let Some(row) = row.try_as_pg_row() {
+            row.try_get(index)
+        } else if let Some(row) = row.try_as_mysql_row() {
+            row.try_get(index)
+        } else {
+            return Err(DbErr::Type("the row is of an unknown driver".to_owned()).into());
+        };
+        let failed = |error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
+        found.map_err(failed)?.ok_or_else(|| TryGetError::Null(index.to_string()))
     }
 
-    fn from_sqlite(value: SqliteValue<'_>) -> Option<Self> {
-        text(value).map(ToOwned::to_owned)
+    fn from_sqlite(value: SqliteValue<'a>) -> Option<Self> {
+        match value {
+            SqliteValue::Text(bytes) => str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> ColumnValue<'a> for String {
+    fn from_driver(row: &'a QueryResult, index: usize) -> Result<Self, TryGetError> {
+        <&str>::from_driver(row, index).map(ToOwned::to_owned)
+    }
+
+    fn from_sqlite(value: SqliteValue<'a>) -> Option<Self> {
+        <&str>::from_sqlite(value).map(ToOwned::to_owned)
     }
 }
 
 /// SQLite stores a UUID as its 16 bytes.
-impl ColumnValue for Uuid {
+impl ColumnValue<'_> for Uuid {
     fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError> {
         Self::try_get_by(row, index)
     }
@@ -220,11 +258,9 @@ impl ColumnValue for Uuid {
 }
 
 /// SQLite stores a day as text. [`calendar_date::parse`] parses the text faster than the driver does.
-impl ColumnValue for NaiveDate {
+impl ColumnValue<'_> for NaiveDate {
     fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError> {
-        let text = row
-            .try_as_sqlite_row()
-            .and_then(|row| row.try_get::<Option<&str>, _>(index.as_sqlx_sqlite_index()).ok());
+        let text = row.try_as_sqlite_row().and_then(|row| row.try_get::<Option<&str>, _>(index).ok());
         match text.flatten().and_then(calendar_date::parse) {
             Some(day) => Ok(day),
             None => Self::try_get_by(row, index),
@@ -232,31 +268,24 @@ impl ColumnValue for NaiveDate {
     }
 
     fn from_sqlite(value: SqliteValue<'_>) -> Option<Self> {
-        let text = text(value)?;
+        let text = <&str>::from_sqlite(value)?;
         calendar_date::parse(text).or_else(|| text.parse().ok())
     }
 }
 
-impl<T: ColumnValue> ColumnValue for Option<T> {
-    fn from_driver(row: &QueryResult, index: usize) -> Result<Self, TryGetError> {
+impl<'a, T: ColumnValue<'a>> ColumnValue<'a> for Option<T> {
+    fn from_driver(row: &'a QueryResult, index: usize) -> Result<Self, TryGetError> {
         match T::from_driver(row, index) {
             Err(TryGetError::Null(_)) => Ok(None),
             value => value.map(Some),
         }
     }
 
-    fn from_sqlite(value: SqliteValue<'_>) -> Option<Self> {
+    fn from_sqlite(value: SqliteValue<'a>) -> Option<Self> {
         match value {
             SqliteValue::Null => Some(None),
             value => T::from_sqlite(value).map(Some),
         }
-    }
-}
-
-fn text(value: SqliteValue<'_>) -> Option<&str> {
-    match value {
-        SqliteValue::Text(bytes) => str::from_utf8(bytes).ok(),
-        _ => None,
     }
 }
 
@@ -280,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_kinds_of_rows_return_the_same_values() {
+    async fn rows_of_the_driver_and_of_the_row_readers_return_the_same_values() {
         let id = Uuid::from_u128(7);
         let expressions = format!("5, 'Évora', '2026-11-30', NULL, x'{}', ''", id.simple());
         let values = [
@@ -296,6 +325,8 @@ mod tests {
             let row = rows.get(0).unwrap();
             assert_eq!(row.get::<i64>(0).unwrap(), 5);
             assert_eq!(row.get::<Option<String>>(1).unwrap().as_deref(), Some("Évora"));
+            assert_eq!(row.get::<&str>(1).unwrap(), "Évora");
+            assert_eq!(row.get::<Option<&str>>(3).unwrap(), None);
             assert_eq!(row.get::<Option<NaiveDate>>(2).unwrap(), NaiveDate::from_ymd_opt(2026, 11, 30));
             assert_eq!(row.get::<Option<NaiveDate>>(3).unwrap(), None);
             assert_eq!(row.get::<Option<i64>>(3).unwrap(), None);
@@ -306,12 +337,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_column_null_and_another_type_are_errors_in_both_kinds_of_rows() {
+    async fn reading_a_missing_column_or_null_or_a_wrong_type_is_an_error_in_both_kinds_of_rows() {
         let values = [SqliteValue::Null, SqliteValue::Text(b"x")];
         for rows in both("NULL, 'x'", &values).await {
             let row = rows.get(0).unwrap();
             assert!(row.get::<i64>(0).is_err());
             assert!(row.get::<String>(0).is_err());
+            assert!(row.get::<&str>(0).is_err());
             assert!(row.get::<i64>(1).is_err());
             assert!(row.get::<Option<NaiveDate>>(1).is_err());
             assert!(row.get::<Uuid>(1).is_err());

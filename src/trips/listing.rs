@@ -12,18 +12,7 @@ use uuid::Uuid;
 use super::page_cache::{CachedPage, Moment, PageKey};
 use super::query::{Filter, Listing, Query};
 use super::sort_keys::days;
-use super::{PAGE_MAX, Trip, Trips, TripsError, cursor, store};
-
-/// A page of the owner's trips.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The trips, at most `limit`.
-    pub items: Vec<Trip>,
-    /// The cursor of the next page, if there is one; valid only for the same owner and list.
-    pub next: Option<String>,
-    /// The owner's change counter at the time of reading.
-    pub changes: i64,
-}
+use super::{BorrowedTrip, PAGE_MAX, Trips, TripsError, cursor, store};
 
 /// A page of the owner's trips as JSON.
 #[derive(Debug, Clone)]
@@ -36,10 +25,10 @@ pub struct RenderedPage {
     pub etag: String,
 }
 
-/// The state of an owner's trips that the entity tag of a page identifies.
+/// The change counter of an owner, and the entity tag of a page at this value.
 #[derive(Debug, Clone)]
 pub struct PageState {
-    /// The entity tag of the page in this state.
+    /// The entity tag of the page.
     pub etag: String,
     /// The owner's change counter.
     changes: i64,
@@ -99,7 +88,7 @@ impl Trips {
         to_json: F,
     ) -> Result<RenderedPage, TripsError>
     where
-        F: FnOnce(Vec<Trip>, Option<&str>) -> Result<Vec<u8>, serde_json::Error>,
+        F: FnOnce(Vec<BorrowedTrip<'_>>, Option<&str>) -> Result<Vec<u8>, serde_json::Error>,
     {
         let key = self.page_key(&listing);
         let is_cacheable = listing.filter.q.is_none() && self.pages.is_on();
@@ -115,8 +104,9 @@ impl Trips {
             }
         }
         let read_at = self.moment();
-        let Page { items, next, changes } = self.list(listing).await?;
-        let json = to_json(items, next.as_deref()).map_err(TripsError::CorruptStops)?;
+        let (found, next) = self.read_page(listing).await?;
+        let (changes, trips) = (found.changes, found.trips().collect::<Result<_, _>>()?);
+        let json = to_json(trips, next.as_deref()).map_err(TripsError::CorruptStops)?;
         let etag = etag(&key, changes);
         if is_cacheable && self.pages.should_store(&key, json.len()) {
             let page = CachedPage::new(changes, json, next, read_at);
@@ -127,21 +117,16 @@ impl Trips {
         Ok(RenderedPage { json: json.into(), next, etag })
     }
 
-    /// Returns the page after the cursor of `listing`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Trips::rendered_page`].
-    pub async fn list(&self, listing: Listing) -> Result<Page, TripsError> {
+    /// Reads the page after the cursor of `listing`. Returns the page, and the cursor of the next page.
+    async fn read_page(&self, listing: Listing) -> Result<(store::FoundPage, Option<String>), TripsError> {
         let found = if let Some(q) = listing.filter.q.clone() {
             self.searches.run(&self.db, listing.clone(), q).await?
         } else {
             let read = self.db.read(listing.clone(), |tx, listing| store::page(tx, listing, None).boxed());
             read.await.map_err(TripsError::Store)?
         };
-        let store::FoundPage { trips, changes, last } = found;
-        let next = last.map(|position| cursor::encode(&position, &listing, &self.cursors));
-        Ok(Page { items: trips, next, changes })
+        let next = found.last.as_ref().map(|position| cursor::encode(position, &listing, &self.cursors));
+        Ok((found, next))
     }
 
     /// Returns the size of all cached pages, in bytes.

@@ -6,6 +6,7 @@
 //! fields and new stops.
 
 pub mod api;
+mod borrowed_trip;
 mod commands;
 mod cursor;
 mod feed;
@@ -31,6 +32,7 @@ use crate::clock::Clock;
 use crate::db::{BatchLoader, Db, HasStoreError, StoreError, Tx};
 use crate::secrets::{MacKey, MasterSecret, Purpose, sha256};
 
+pub use borrowed_trip::BorrowedTrip;
 pub use feed::{Feed, FeedQuery};
 pub use fields::{Patch, Status, TripFields, UncheckedFields};
 pub use listing::{PageState, RenderedPage};
@@ -99,8 +101,8 @@ pub struct Change {
 
 impl Trip {
     /// Returns the entity tag of this state of this trip: the version, and a digest of the whole trip. No
-    /// other trip and no other state of this trip has the same tag. This holds even if the database was
-    /// restored from a backup and the version was assigned a second time.
+    /// other trip and no other state of this trip has the same tag, even if the database was restored from a
+    /// backup and the version was assigned a second time.
     pub fn etag(&self) -> String {
         let UncheckedFields { title, destination, start_date, end_date, time_zone, notes, status, stops } =
             &*self.fields;
@@ -131,13 +133,9 @@ impl Trip {
         i64::try_from(len).unwrap_or(i64::MAX)
     }
 
-    /// Returns the approximate size of the trip's texts as JSON, in bytes. A control character takes six
-    /// bytes.
+    /// Returns the approximate size of the trip's texts as JSON, in bytes.
     pub fn json_len(&self) -> usize {
-        let escaped = |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 1 }).sum::<usize>();
-        let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
-        let UncheckedFields { title, destination, notes, stops, .. } = &*self.fields;
-        escaped(title) + text(destination) + text(notes) + stops.as_json().len()
+        BorrowedTrip::from(self).json_len()
     }
 }
 

@@ -65,8 +65,8 @@ pub struct JsonStream<T>(Body, PhantomData<T>);
 impl<T> JsonStream<T> {
     /// Creates a response from the parts of the JSON text. An error ends the response and closes the
     /// connection, so that the client does not mistake an incomplete response for a complete one. The
-    /// response must not be compressed, so it must have `Cache-Control: no-store`, which excludes it from
-    /// compression.
+    /// response must have `Cache-Control: no-store`, which excludes it from compression: the compression
+    /// requires that the whole body is in memory.
     pub fn new(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self(Body::from_bytes_stream(parts), PhantomData)
     }
@@ -137,16 +137,16 @@ pub fn serialize_date<S: Serializer>(date: &Option<NaiveDate>, serializer: S) ->
 
 /// Serializes a value that can't fail to serialize, such as a trip that was just validated.
 pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
-    try_to_vec(value).unwrap_or_default()
+    try_to_vec(value, INITIAL_CAPACITY).unwrap_or_default()
 }
 
-/// Serializes a value.
+/// Serializes a value. `capacity` is the expected length of the text, in bytes.
 ///
 /// # Errors
 ///
 /// The errors of the serializer, for example if a stored JSON text is damaged.
-pub fn try_to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let mut bytes = Vec::with_capacity(INITIAL_CAPACITY);
+pub fn try_to_vec(value: &impl Serialize, capacity: usize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = Vec::with_capacity(capacity);
     serde_json::to_writer(&mut bytes, value).map(|()| bytes)
 }
 

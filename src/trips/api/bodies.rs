@@ -1,17 +1,15 @@
 //! The request and response bodies of trips.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use poem_openapi::types::{Example, MaybeUndefined};
 use poem_openapi::{Enum, Object};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::errors::field_errors;
-use super::stop_bodies::{NewStop, StopList, example_stop, parse_stops};
+use super::stop_bodies::{NewStop, example_stop, parse_stops};
 use crate::trips::{Patch, Sort, Status, Stops, Trip, TripFields, UncheckedFields};
 use crate::web::body::into_patch;
 use crate::web::examples;
-use crate::web::json::{serialize_date, serialize_instant};
 use crate::web::path_id::ClientMadeId;
 use crate::web::plain_text::{Line, Notes};
 use crate::web::problem::FieldError;
@@ -71,123 +69,6 @@ impl From<TripStatus> for Status {
             TripStatus::Completed => Self::Completed,
             TripStatus::Archived => Self::Archived,
         }
-    }
-}
-
-/// A trip.
-#[derive(Debug, Object, Serialize)]
-#[oai(rename = "Trip")]
-pub(crate) struct TripBody {
-    /// Id of the trip. Never changes.
-    id: Uuid,
-    /// Title of the trip.
-    title: String,
-    /// Destination of the trip.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    destination: Option<String>,
-    /// First day of the trip.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
-    start_date: Option<NaiveDate>,
-    /// Last day of the trip.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_date")]
-    end_date: Option<NaiveDate>,
-    /// Time zone of the trip, and of each stop that has none: an IANA name, such as `Europe/Lisbon`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
-    /// Notes of the owner.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notes: Option<String>,
-    /// Status of the trip: `planned`, `active`, `completed` or `archived`. The list may grow.
-    status: String,
-    /// Stops of the trip, in travel order.
-    stops: StopList,
-    /// Version of the trip. Begins at 1 and grows by 1 with each change, even if the change leaves all fields
-    /// as they are. A trip that is created again with the id of a deleted trip continues the versions of the
-    /// deleted trip.
-    version: i64,
-    /// Time of the creation.
-    #[serde(serialize_with = "serialize_instant")]
-    created_at: DateTime<Utc>,
-    /// Time of the last change.
-    #[serde(serialize_with = "serialize_instant")]
-    updated_at: DateTime<Utc>,
-}
-
-impl From<Trip> for TripBody {
-    fn from(trip: Trip) -> Self {
-        let Trip { id, fields, version, created_at, updated_at } = trip;
-        let fields = fields.into_inner();
-        Self {
-            id,
-            title: fields.title,
-            destination: fields.destination,
-            start_date: fields.start_date,
-            end_date: fields.end_date,
-            time_zone: fields.time_zone,
-            notes: fields.notes,
-            status: fields.status.name().to_owned(),
-            stops: StopList(fields.stops),
-            version,
-            created_at,
-            updated_at,
-        }
-    }
-}
-
-/// Returns the trip that the example requests create and change.
-pub(crate) fn example_trip() -> Trip {
-    let new = CreateTrip::example();
-    let fields = UncheckedFields {
-        title: new.title.into(),
-        destination: new.destination.map(String::from),
-        start_date: new.start_date,
-        end_date: new.end_date,
-        time_zone: new.time_zone,
-        notes: new.notes.map(String::from),
-        status: new.status.map_or(Status::Planned, Status::from),
-        stops: Stops::new(&[example_stop()]).unwrap_or_default(),
-    };
-    Trip {
-        id: examples::TRIP,
-        fields: TripFields::from_stored(fields),
-        version: 2,
-        created_at: examples::at(20),
-        updated_at: examples::at(95),
-    }
-}
-
-impl Example for TripBody {
-    fn example() -> Self {
-        example_trip().into()
-    }
-}
-
-/// A trip directly after its creation, for the examples.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub(super) struct NewTrip(TripBody);
-
-impl Example for NewTrip {
-    fn example() -> Self {
-        let trip = example_trip();
-        Self(Trip { version: 1, updated_at: trip.created_at, ..trip }.into())
-    }
-}
-
-/// A page of the trips of the user.
-#[derive(Debug, Object, Serialize)]
-pub(super) struct TripPage {
-    /// Trips of the page: at most `limit`, fewer if they are large.
-    pub(super) items: Vec<TripBody>,
-    /// Cursor of the next page. Send it back as `cursor`. Absent on the last page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next_cursor: Option<String>,
-}
-
-impl Example for TripPage {
-    fn example() -> Self {
-        let next = "AAEBnK25nEAAAAAAAAAAAAAAAAAAjgxsHzqNK1U".to_owned();
-        Self { items: vec![TripBody::example()], next_cursor: Some(next) }
     }
 }
 
@@ -252,6 +133,28 @@ impl CreateTrip {
     fn into_replace(self) -> ReplaceTrip {
         let Self { id: _, title, destination, start_date, end_date, time_zone, notes, status, stops } = self;
         ReplaceTrip { title, destination, start_date, end_date, time_zone, notes, status, stops }
+    }
+}
+
+/// Returns the trip that the example requests create and change.
+pub(crate) fn example_trip() -> Trip {
+    let new = CreateTrip::example();
+    let fields = UncheckedFields {
+        title: new.title.into(),
+        destination: new.destination.map(String::from),
+        start_date: new.start_date,
+        end_date: new.end_date,
+        time_zone: new.time_zone,
+        notes: new.notes.map(String::from),
+        status: new.status.map_or(Status::Planned, Status::from),
+        stops: Stops::new(&[example_stop()]).unwrap_or_default(),
+    };
+    Trip {
+        id: examples::TRIP,
+        fields: TripFields::from_stored(fields),
+        version: 2,
+        created_at: examples::at(20),
+        updated_at: examples::at(95),
     }
 }
 

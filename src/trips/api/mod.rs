@@ -6,12 +6,13 @@ mod repeatable;
 mod responses;
 mod stop_bodies;
 mod stops;
+mod trip_body;
 
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
-use self::bodies::{CreateTrip, TripPage, TripSort, TripStatus};
-pub(crate) use self::bodies::{ReplaceTrip, TripBody, UpdateTrip, example_trip};
+use self::bodies::{CreateTrip, TripSort, TripStatus};
+pub(crate) use self::bodies::{ReplaceTrip, UpdateTrip, example_trip};
 use self::errors::version_mismatch;
 pub(crate) use self::errors::{offending_date, to_problem};
 use self::repeatable::Creation;
@@ -21,14 +22,16 @@ use self::responses::{
 };
 pub(crate) use self::stop_bodies::StopList;
 pub use self::stops::StopsApi;
-use super::{Listing, Precondition, Sort, Trip, TripsError};
+pub(crate) use self::trip_body::TripBody;
+use self::trip_body::page_json;
+use super::{Listing, Precondition, Sort, TripsError};
 use crate::idempotency::Idempotency;
 use crate::trips::Trips;
 use crate::web::body::{Body, NoBody};
 use crate::web::caller::{Caller, TripsRead, TripsWrite};
 use crate::web::conditional::{EntityTags, IfMatch, IfNoneMatch, etag};
 use crate::web::idempotency_key::{self, IdempotencyKey};
-use crate::web::json::{Json, RawJson, try_to_vec};
+use crate::web::json::{Json, RawJson};
 use crate::web::local_time::DateParam;
 use crate::web::problem::{Problem, ProblemCode, ProblemResponse};
 use crate::web::{API, Tag, path_id::PathId};
@@ -78,7 +81,7 @@ async fn respond(
 ) -> Result<ListedTrips, TripsError> {
     let mut state = None;
     if if_none_match.0.is_some() {
-        // This reads only one row, the user's change counter.
+        // `page_state` reads only one row, the user's change counter.
         let current = trips.page_state(&listing).await?;
         if if_none_match.matches(&current.etag) {
             return Ok(ListedTrips::Unchanged(etag(&current.etag)));
@@ -91,12 +94,6 @@ async fn respond(
     // link.
     let link = page.next.as_ref().map(|next| link(parameters, next));
     Ok(ListedTrips::Ok(RawJson::new(page.json), etag(&page.etag), link))
-}
-
-/// Serializes a page of trips.
-fn page_json(trips: Vec<Trip>, next_cursor: Option<&str>) -> Result<Vec<u8>, serde_json::Error> {
-    let items = trips.into_iter().map(TripBody::from).collect();
-    try_to_vec(&TripPage { items, next_cursor: next_cursor.map(str::to_owned) })
 }
 
 /// The operations on trips.

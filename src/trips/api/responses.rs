@@ -4,8 +4,8 @@ use poem_openapi::ApiResponse;
 use uuid::Uuid;
 
 use super::TripBody;
-use super::bodies::{NewTrip, TripPage};
 use super::stop_bodies::StopBody;
+use super::trip_body::{NewTrip, TripPage};
 use crate::trips::Trip;
 use crate::web::API;
 use crate::web::conditional::etag;

@@ -71,7 +71,17 @@ pub(crate) struct StopList(pub(crate) Stops);
 
 impl Serialize for StopList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_json() {
+        StopsJson(self.0.as_json()).serialize(serializer)
+    }
+}
+
+/// The stored JSON array of stops.
+#[derive(Debug)]
+pub(super) struct StopsJson<'a>(pub(super) &'a str);
+
+impl Serialize for StopsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
             "[]" => serializer.serialize_seq(Some(0))?.end(),
             text => serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer),
         }
@@ -180,7 +190,7 @@ impl NewStop {
     }
 }
 
-/// Returns the stops of a whole trip. If `list` violates rules, returns no stops, and the violations. The
+/// Returns the stops of a whole trip. If `list` violates rules, returns an empty list of stops and the violations. The
 /// server generates the ids of stops without an id from `seed`.
 pub(super) fn parse_stops(list: Vec<NewStop>, seed: Uuid) -> (Stops, Vec<TripViolation>) {
     let list = list.into_iter().enumerate();

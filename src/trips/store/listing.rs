@@ -1,5 +1,6 @@
 //! The queries of the list: one statement per chunk of a page, for every filter and sort order. A chunk in
-//! descending order of the first day can need a second statement. An empty chunk is read twice.
+//! descending order of the first day can need a second statement. An empty chunk is read twice, because the
+//! counter of the owner comes with the first row.
 //!
 //! Each query filters by the owner first and therefore reads no rows of other owners. A query continues from
 //! a position in an index (keyset pagination), so every page of a list costs the same.
@@ -16,9 +17,9 @@ use uuid::Uuid;
 
 use super::super::query::{Filter, ListPosition, Listing, Sort, SortValue};
 use super::super::sort_keys::{NO_START, start_key};
-use super::{COLUMNS, change_counter, counter_query, select, trip};
+use super::{COLUMNS, borrowed_trip, change_counter, counter_query, select};
 use crate::db::{Row, Rows, StoreError, Tx, pad_to_power_of_two, with_index};
-use crate::trips::{PAGE_BYTES, Trip};
+use crate::trips::{BorrowedTrip, PAGE_BYTES};
 
 /// The column index of the owner's counter, after the columns of the trip.
 const COUNTER: usize = COLUMNS.len();
@@ -28,12 +29,28 @@ const SORT_VALUE: usize = COUNTER + 1;
 /// A page, as read from the database.
 #[derive(Debug)]
 pub(in crate::trips) struct FoundPage {
-    /// The trips, fewer than the limit if they are large.
-    pub(in crate::trips) trips: Vec<Trip>,
+    /// The rows of the trips, fewer than the limit if the trips are large.
+    pub(super) rows: Vec<Rows>,
     /// The owner's change counter at the time of reading.
     pub(in crate::trips) changes: i64,
     /// The position of the last trip, if the list continues after it.
     pub(in crate::trips) last: Option<ListPosition>,
+}
+
+impl FoundPage {
+    /// Returns the trips, which borrow their texts from the rows.
+    pub(in crate::trips) fn trips(&self) -> impl Iterator<Item = Result<BorrowedTrip<'_>, StoreError>> {
+        self.rows.iter().flat_map(Rows::iter).map(borrowed_trip)
+    }
+
+    fn len(&self) -> usize {
+        self.rows.iter().map(Rows::len).sum()
+    }
+
+    /// Returns the approximate size of the trips as JSON, in bytes.
+    fn json_len(&self) -> Result<usize, StoreError> {
+        self.trips().map(|trip| Ok(trip?.json_len())).sum()
+    }
 }
 
 /// The number of trips that one statement reads. It is limited, because a trip can be large. Most pages need
@@ -51,14 +68,16 @@ pub(in crate::trips) async fn page(
         return load_chunk(tx, listing, ids).await;
     }
     let mut found = load_chunk(tx, &Listing { limit: CHUNK, ..listing.clone() }, ids).await?;
-    let mut bytes: usize = found.trips.iter().map(Trip::json_len).sum();
+    let mut bytes = found.json_len()?;
     let limit = usize::from(listing.limit);
-    while let Some(last) = found.last.take_if(|_| found.trips.len() < limit && bytes < PAGE_BYTES) {
-        let left = u16::try_from(limit - found.trips.len()).unwrap_or(CHUNK);
-        let next = Listing { limit: std::cmp::min(left, CHUNK), after: Some(last), ..listing.clone() };
+    let mut left = limit.saturating_sub(found.len());
+    while let Some(last) = found.last.take_if(|_| left > 0 && bytes < PAGE_BYTES) {
+        let chunk = u16::try_from(left).map_or(CHUNK, |left| std::cmp::min(left, CHUNK));
+        let next = Listing { limit: chunk, after: Some(last), ..listing.clone() };
         let next = load_chunk(tx, &next, ids).await?;
-        bytes += next.trips.iter().map(Trip::json_len).sum::<usize>();
-        found.trips.extend(next.trips);
+        bytes += next.json_len()?;
+        left = left.saturating_sub(next.len());
+        found.rows.extend(next.rows);
         // The page keeps the counter of its first chunk: a later counter could include a change that the page
         // does not contain, and the entity tag would then identify a state that the client has not seen.
         found.last = next.last;
@@ -71,13 +90,13 @@ async fn load_chunk(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<
     let rows = fetch_rows(tx, listing, ids).await?;
     // The first row contains the counter from the first statement only if that statement returned a row.
     if rows.first().is_some_and(|first| !first.is_empty()) {
-        return parse_rows(&rows, listing);
+        return to_page(rows, listing);
     }
     // Read the counter, and then the rows again: a counter that is read after the first statement could
     // include a trip that the page does not contain.
     let changes = change_counter(tx, listing.owner).await?;
     let rows = fetch_rows(tx, listing, ids).await?;
-    Ok(FoundPage { changes, ..parse_rows(&rows, listing)? })
+    Ok(FoundPage { changes, ..to_page(rows, listing)? })
 }
 
 /// Returns whether a separate statement reads the end of the list, the trips without a first day. These trips
@@ -110,23 +129,31 @@ async fn fetch_rows(tx: &Tx, listing: &Listing, ids: Option<&[Uuid]>) -> Result<
     Ok(vec![rows])
 }
 
-/// Converts the rows to a page. One row more than the limit means that the list continues.
-fn parse_rows(rows: &[Rows], listing: &Listing) -> Result<FoundPage, StoreError> {
-    let rows: Vec<Row<'_>> = rows.iter().flat_map(Rows::iter).collect();
+/// Returns the page with the first rows. One row more than the limit means that the list continues.
+fn to_page(mut rows: Vec<Rows>, listing: &Listing) -> Result<FoundPage, StoreError> {
+    let all: Vec<Row<'_>> = rows.iter().flat_map(Rows::iter).collect();
     let limit = usize::from(listing.limit);
-    let trips = rows.iter().take(limit).map(|row| trip(*row)).collect::<Result<Vec<_>, _>>()?;
-    let changes: Option<i64> = rows.first().map(|row| row.get(COUNTER)).transpose()?.flatten();
-    let last = rows.iter().zip(&trips).next_back().filter(|_| rows.len() > limit);
-    let last = last.map(|(row, trip)| {
-        let value = match listing.sort {
-            Sort::Created => SortValue::Number(trip.created_at.timestamp_millis()),
-            Sort::Start | Sort::LatestStart => SortValue::Number(start_key(trip.fields.start_date)),
-            Sort::Updated => SortValue::Number(row.get(SORT_VALUE)?),
-            Sort::Title => SortValue::Text(row.get(SORT_VALUE)?),
-        };
-        Ok::<_, StoreError>(ListPosition { value, id: trip.id })
-    });
-    Ok(FoundPage { trips, changes: changes.unwrap_or(0), last: last.transpose()? })
+    let changes: Option<i64> = all.first().map(|row| row.get(COUNTER)).transpose()?.flatten();
+    let last = limit.checked_sub(1).filter(|_| all.len() > limit).and_then(|last| all.get(last));
+    let last = last.map(|row| position(*row, listing.sort)).transpose()?;
+    let mut left = limit;
+    for part in &mut rows {
+        part.truncate(left);
+        left = left.saturating_sub(part.len());
+    }
+    Ok(FoundPage { rows, changes: changes.unwrap_or(0), last })
+}
+
+/// Returns the position of a row in the list.
+fn position(row: Row<'_>, sort: Sort) -> Result<ListPosition, StoreError> {
+    let trip = borrowed_trip(row)?;
+    let value = match sort {
+        Sort::Created => SortValue::Number(trip.created_at.timestamp_millis()),
+        Sort::Start | Sort::LatestStart => SortValue::Number(start_key(trip.start_date)),
+        Sort::Updated => SortValue::Number(row.get(SORT_VALUE)?),
+        Sort::Title => SortValue::Text(row.get(SORT_VALUE)?),
+    };
+    Ok(ListPosition { value, id: trip.id })
 }
 
 /// Builds the statement of a page. The SQL text of the default list is cached, because building the text

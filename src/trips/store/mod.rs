@@ -25,7 +25,7 @@ use self::quotas::within;
 pub(super) use self::quotas::{Limits, trim_tombstones, usage};
 pub(super) use self::search::{explain, search};
 use super::sort_keys::SortKeys;
-use super::{Counter, Status, Stops, Trip, TripFields, UncheckedFields, Usage};
+use super::{BorrowedTrip, Counter, Status, Trip, Usage};
 use crate::clock::from_millis;
 use crate::db::{Row, StoreError, Tx, pad_to_power_of_two};
 
@@ -48,21 +48,27 @@ const COLUMNS: [trips::Column; 12] = [
 
 /// Converts a row that begins with [`COLUMNS`].
 fn trip(row: Row<'_>) -> Result<Trip, StoreError> {
-    // Only this program writes the column. A status that a later version has added is unknown to this
-    // version, which reads the default instead.
-    let status = Status::parse(&row.get::<String>(7)?).unwrap_or_default();
-    let fields = TripFields::from_stored(UncheckedFields {
+    borrowed_trip(row).map(BorrowedTrip::into_owned)
+}
+
+/// Converts a row that begins with [`COLUMNS`], without copying its texts.
+fn borrowed_trip(row: Row<'_>) -> Result<BorrowedTrip<'_>, StoreError> {
+    Ok(BorrowedTrip {
+        id: row.get(0)?,
         title: row.get(1)?,
         destination: row.get(2)?,
         start_date: row.get(3)?,
         end_date: row.get(4)?,
         time_zone: row.get(5)?,
         notes: row.get(6)?,
-        status,
-        stops: Stops::from_stored(row.get(11)?),
-    });
-    let (created_at, updated_at) = (from_millis(row.get(9)?), from_millis(row.get(10)?));
-    Ok(Trip { id: row.get(0)?, fields, version: row.get(8)?, created_at, updated_at })
+        // Only this program writes the column. A status that a later version has added is unknown to this
+        // version, which reads the default instead.
+        status: Status::parse(row.get(7)?).unwrap_or_default(),
+        version: row.get(8)?,
+        created_at: from_millis(row.get(9)?),
+        updated_at: from_millis(row.get(10)?),
+        stops: row.get(11)?,
+    })
 }
 
 /// Returns those of the owner's trips that `restrict` selects.
@@ -149,17 +155,17 @@ fn counter_column(owner: Uuid, column: trip_counters::Column) -> SelectStatement
         .take()
 }
 
-/// A conditional write of one row. The change number of the row is the incremented counter minus
-/// `seq_offset`.
+/// A write of one row, in most cases conditional. The change number of the row is the incremented counter
+/// minus `seq_offset`.
 #[derive(Debug)]
 pub(super) enum Write<'a> {
     /// Increments the owner's counter by the number of changes, and adds `usage` and `tombstones` to it. The
     /// counter's row stays locked until the transaction ends, so the changes of an owner have a single order.
     BumpCounter { changes: i64, usage: Usage, tombstones: i64 },
-    /// Deletes the trip with this version.
+    /// Deletes the trip if the stored row has this version.
     Delete { id: Uuid, version: i64 },
-    /// Deletes the tombstone with this version, before a trip or a new tombstone with the same id is
-    /// inserted.
+    /// Deletes the tombstone if the stored row has this version, before a trip or a new tombstone with the
+    /// same id is inserted.
     DeleteTombstone { id: Uuid, version: i64 },
     /// Updates the trip if the stored row has this version and the owner is within the limits.
     Update { trip: &'a Trip, version: i64, seq_offset: i64, limits: Limits },
@@ -310,7 +316,7 @@ fn insert_tombstone(
 }
 
 /// Returns the columns that an update can change. A distributed database can reject a statement that assigns
-/// the owner, even if the value stays the same.
+/// the owner, even if the owner stays the same.
 fn changeable_columns(owner: Uuid, trip: &Trip) -> trips::ActiveModel {
     let row = columns(owner, trip);
     trips::ActiveModel { owner_id: NotSet, created_at: NotSet, id: NotSet, ..row }

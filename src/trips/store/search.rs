@@ -30,9 +30,9 @@ use crate::db::{StoreError, Tx, with_indexes};
 /// The numbers of candidates that the successive statements of a search in the default order read; the last
 /// number is repeated. The first numbers are small, because a frequent text fills a page with few candidates.
 const BATCHES: [usize; 3] = [64, 256, 1024];
-/// The maximum number of candidates of a search in another order. Such a search compares all its candidates
-/// before it reads the page. If there are more, it compares no candidates, but each trip in the order of the
-/// list, until the page is full.
+/// The maximum number of candidates of a search in an order other than the default order. Such a search
+/// compares all its candidates before it reads the page. If there are more candidates than this maximum, the
+/// search instead compares each trip in the order of the list, until the page is full.
 const CANDIDATES_MAX: usize = 2048;
 
 /// Reads a page of the trips that contain `q`.
@@ -59,7 +59,7 @@ pub(in crate::trips) async fn search(
         return Err(StoreError::timed_out());
     }
     let found = match ids {
-        Some(ids) if ids.is_empty() => FoundPage { trips: Vec::new(), changes, last: None },
+        Some(ids) if ids.is_empty() => FoundPage { rows: Vec::new(), changes, last: None },
         Some(ids) => {
             let filter = Filter { q: None, ..listing.filter.clone() };
             page(tx, &Listing { filter, ..listing.clone() }, Some(&ids)).await?
@@ -139,9 +139,10 @@ fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: u
         query = query.filter(contains(backend, signature, probe));
     }
     if backend == DbBackend::Sqlite {
-        // The first index contains only the trips with long texts, and `trips_short_texts` only those with
-        // short texts; a few trips are in both. The conditions compare the lengths of signatures. The maximum
-        // is a literal, because SQLite uses a partial index only if the statement contains its condition.
+        // The index of the signatures contains only the trips with long texts, and `trips_short_texts` only
+        // those with short texts; a few trips are in both indexes. The conditions compare the lengths of
+        // signatures. The maximum is a literal, because SQLite uses a partial index only if the statement
+        // repeats the condition of the index.
         let length = |of: Column, signature: trips::Column, comparison| {
             let max = of.short_text_max();
             Expr::cust_with_expr(format!("length(?) {comparison} {max}"), signature.into_expr())
@@ -152,11 +153,11 @@ fn candidates_statement(backend: DbBackend, listing: &Listing, q: &str, limit: u
         QuerySelect::query(&mut query).union(UnionType::All, short.into_query());
     }
     query = query.order_by_desc(trips::Column::CreatedAt).order_by_desc(trips::Column::Id);
-    // The second index is for the second part of the statement, which exists only on SQLite.
+    // The second index is for the second part of the statement. Only the statement for SQLite has this part.
     with_indexes(query.limit(limit as u64).build(backend), "trips", &[index, "trips_short_texts"])
 }
 
-/// Returns the condition that a signature contains a bit. Databases have no common function for it.
+/// Returns the condition that a signature contains a bit. Databases have no common function for this test.
 fn contains(backend: DbBackend, signature: trips::Column, Probe { byte, mask }: Probe) -> Expr {
     let column = || signature.into_expr();
     let (byte, bit) = (Expr::value(i32::from(byte)), Expr::value(i32::from(mask)));
@@ -179,7 +180,7 @@ fn contains(backend: DbBackend, signature: trips::Column, Probe { byte, mask }: 
     }
 }
 
-/// Returns the ids of up to `limit` of these trips that match, in the order of the list.
+/// Returns those of `ids` whose trips match, at most `limit`, in the order of the list.
 async fn matches(tx: &Tx, listing: &Listing, ids: &[Uuid], limit: usize) -> Result<Vec<Uuid>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());

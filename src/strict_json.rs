@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_parsed_item_by_item_as_strictly_as_other_json_and_with_a_limit_for_each_item() {
+    fn the_items_of_a_list_are_parsed_strictly_and_each_has_a_limit() {
         // A-5
         let (items, rest) = list(r#" {"a":[1,2],"list":[[1,2,3],{},[4]],"b":true}"#);
         assert_eq!(items, [serde_json::json!([1, 2, 3]), serde_json::json!({}), serde_json::json!([4])]);

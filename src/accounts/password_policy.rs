@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn common_passwords_the_service_name_and_the_users_identifiers_are_rejected_as_passwords() {
+    fn a_password_that_is_common_or_the_service_name_or_an_identifier_of_the_user_is_rejected() {
         // S-5
         assert_eq!(violation("password123"), Some(PolicyViolation::TooCommon));
         assert_eq!(violation("PassWord123"), Some(PolicyViolation::TooCommon));

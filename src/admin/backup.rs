@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_stays_with_the_old_database_if_the_database_cannot_be_moved() {
+    fn the_write_ahead_log_stays_with_the_old_database_if_the_database_file_cannot_be_moved() {
         let dir = tempfile::tempdir().unwrap();
         let (file, old) = database(dir.path());
         let new = dir.path().join("new");

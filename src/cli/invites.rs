@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_for_an_invitation_shows_its_uses_and_its_expiry() {
+    fn the_line_for_an_invite_shows_its_uses_and_its_expiry() {
         let created_at = DateTime::from_timestamp(1_772_440_200, 0).unwrap();
         let invite = Invite { id: Uuid::nil(), uses: 3, used: 1, created_at, expires_at: None };
         let line = as_line(&invite);

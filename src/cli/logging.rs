@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_warning_is_left_out_and_errors_are_not() {
+    fn warnings_over_the_limit_are_omitted_and_errors_are_not() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = log_output(format, false, || {
                 for number in 0..30 {

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn passkeys_are_usable_if_a_web_origin_belongs_to_the_domain_or_only_apps_use_them() {
+    fn passkeys_are_usable_with_a_web_origin_of_the_domain_or_with_only_app_origins() {
         let app = format!("{ANDROID}{}", URL_SAFE_NO_PAD.encode([7; DIGEST_BYTES]));
         let is_usable = |rp_id: Option<&str>, origins: Option<&[&str]>| {
             let origins = origins.map(|all| all.iter().map(|&one| one.to_owned()).collect());

@@ -67,7 +67,7 @@ fn pair(value: &str, from: &str) -> (String, String) {
 }
 
 #[test]
-fn flags_override_the_environment_dot_env_the_configuration_file_and_defaults() {
+fn settings_come_from_flags_then_the_environment_then_dot_env_then_the_file_then_defaults() {
     let cost = "bcrypt_cost";
     let fixture = fixture();
     assert_eq!(fixture.displayed(cost), pair("12", "default"));

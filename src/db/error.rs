@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_timeout_is_a_conflict_unless_the_statement_takes_no_locks() {
+    fn a_lock_timeout_is_a_conflict_only_for_a_statement_that_takes_locks() {
         // F-5
         let error = mysql(1205, "Lock wait timeout exceeded; try restarting transaction");
         assert!(matches!(error, StoreError::Conflict(_)));

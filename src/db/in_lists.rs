@@ -25,7 +25,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lists_in_statements_are_padded_or_split_to_powers_of_two(list in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn the_lengths_of_lists_in_statements_are_powers_of_two(list in prop::collection::vec(any::<u8>(), 0..200)) {
             let padded = pad_to_power_of_two(&list);
             let is_padded = padded.len() == list.len().next_power_of_two();
             prop_assert!(is_padded || list.is_empty() && padded.is_empty());

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_parts_of_an_sql_union_have_their_own_index_hints() {
+    fn each_index_hint_applies_to_one_part_of_an_sql_union_in_order() {
         let union = r#"SELECT a FROM "t" UNION ALL SELECT a FROM "t" WHERE 1 UNION ALL SELECT b FROM "t""#;
         let hinted = with_indexes(Statement::from_string(DbBackend::Sqlite, union), "t", &["i", "j"]).sql;
         let expected = r#"SELECT a FROM "t" INDEXED BY i UNION ALL SELECT a FROM "t" INDEXED BY j WHERE 1 UNION ALL SELECT b FROM "t""#;

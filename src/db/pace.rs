@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn after_each_piece_a_pause_takes_as_long_as_the_piece() {
+    fn the_pause_after_each_piece_lasts_as_long_as_writing_the_piece() {
         let dir = tempfile::tempdir().unwrap();
         let file = File::create(dir.path().join("file")).unwrap();
         let mut pace = Pace::default();

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_statements_are_always_merged_and_many_only_if_their_texts_are_equal() {
+    fn few_statements_are_always_merged_and_many_statements_only_if_their_texts_are_equal() {
         assert_eq!(texts(&merge(from_statements(statements(&[1, 2, 2])))), ["1 ?; 2 ?; 2 ?"]);
         assert_eq!(
             texts(&merge(from_statements(statements(&[1, 2, 2, 2, 3])))),

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_foreign_unless_it_is_the_public_host_or_a_loopback_host() {
+    fn every_host_except_the_public_host_and_loopback_hosts_is_foreign() {
         // N-3
         for host in
             ["trips.example", "TRIPS.example:8443", "localhost:80", "127.0.0.1", "127.9.9.9:8080", "[::1]:80"]

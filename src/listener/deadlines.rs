@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_idle_deadline_starts_if_a_request_begins_and_ends_between_two_updates() {
+    async fn the_idle_deadline_starts_if_a_request_begins_and_ends_between_two_updates_of_the_watchdog() {
         let (activity, mut watchdog, start) = fixture();
         activity.record_read();
         drop(Activity::begin(&activity));

@@ -242,7 +242,7 @@ mod tests {
 
     // S-15
     #[tokio::test]
-    async fn anything_but_a_complete_proxy_header_of_version_2_is_rejected() {
+    async fn only_a_complete_proxy_header_of_version_2_is_accepted() {
         let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x12, 0x34, 1, 187];
         let complete = header(0x21, 0x11, &v4);
         for (expected, bytes) in [

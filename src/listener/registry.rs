@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_that_waits_longest_is_closed_first_and_busy_ones_stay_open() {
+    fn the_connection_that_waits_longest_is_closed_first_and_busy_connections_stay_open() {
         let registry = Arc::new(Registry::default());
         let [one, two, busy] = [(); 3].map(|()| registry.add(Some(address("10.0.0.1"))));
         let now = Instant::now();

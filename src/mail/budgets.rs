@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_password_reset_of_a_day_fits_even_if_the_budget_of_the_mailbox_is_spent() {
+    fn the_first_password_reset_mail_of_a_day_is_accepted_even_if_the_budget_of_the_mailbox_is_spent() {
         let start = 1_800_000_000_000;
         let mut mails = vec![(start, MailKind::ConfirmAddress); 6];
         mails.extend([(start, MailKind::ResetPassword); 2]);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn recorded_times_of_mails_that_lie_in_the_future_are_ignored() {
+    fn recorded_mail_times_in_the_future_are_ignored() {
         let now = from_millis(1_800_000_000_000);
         let times = format!("{}- junk 17r", now.timestamp_millis() + 2 * SKEW.num_milliseconds());
         assert_eq!(parse(&times, now), []);

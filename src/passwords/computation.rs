@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_hash_is_the_same_alone_and_in_a_lane() {
+    fn a_new_hash_is_the_same_whether_computed_alone_or_in_a_lane() {
         // S-9
         for text in ["", "correct horse", "pässwörd", &"x".repeat(71)] {
             for cost in 4..7 {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verification_has_the_same_result_alone_and_in_a_lane() {
+    fn a_verification_has_the_same_result_whether_computed_alone_or_in_a_lane() {
         // S-9
         let foreign = |hash: String| hash.replacen("$2b$", "$2y$", 1);
         for (stored, verified, cost) in [

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_logged_if_they_have_changed_and_at_most_once_a_minute() {
+    fn only_changed_differences_are_logged_and_at_most_once_a_minute() {
         let mut report = Report::default();
         let clock = |detail| mismatch(ReplicaMismatch::Clock, detail);
         let version = mismatch(ReplicaMismatch::Version, "");

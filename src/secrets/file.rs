@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_written_secret_file_parse_and_invalid_lines_are_rejected() {
+    fn the_text_of_a_secret_file_can_be_parsed_again_and_invalid_secrets_are_rejected() {
         let secrets =
             SecretSet { current: ONE.into(), next: Some(TWO.into()), old: vec![TWO.into(), ONE.into()] };
         assert_eq!(SecretSet::parse(&secrets.to_text(), "here").unwrap(), secrets);

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_token_is_valid_for_a_year_and_only_with_the_same_user_password_and_master_secret() {
+    fn a_device_token_is_valid_for_a_year_and_only_with_the_same_user_and_password_and_master_secret() {
         // S-82
         let clock = Clock::fixed(DateTime::UNIX_EPOCH);
         let secret = |text: &str| MasterSecret::parse(text, "in a test").unwrap();

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_new_until_it_is_entered() {
+    fn a_changed_epoch_is_new_until_the_server_enters_it() {
         // S-41, S-107
         let epoch = Epoch::new();
         assert!(!epoch.is_new(1), "the first epoch of the process");

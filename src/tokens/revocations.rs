@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_revocation_of_a_user_rejects_the_tokens_of_the_user_until_it_is_pruned() {
+    fn the_revocation_of_a_user_rejects_the_tokens_of_the_user_until_the_revocation_is_pruned() {
         let revoked = Revocations::new();
         let before = revoked.revision();
         revoked.apply(&all_of(1, 60_000));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_number_is_final_only_when_no_lower_number_can_appear() {
+    fn a_revocation_number_is_settled_only_when_no_lower_number_can_appear() {
         let start = Instant::now();
         let mut position = PollPosition::default();
         position.record(start, 7);

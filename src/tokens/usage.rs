@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_token_use_of_a_session_is_kept_until_it_is_acknowledged() {
+    fn the_newest_token_use_of_a_session_is_kept_until_its_storage_is_acknowledged() {
         let usage = TokenUsage::default();
         usage.record(token_use(1, 2));
         usage.record(token_use(1, 1));

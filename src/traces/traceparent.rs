@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_header_is_ignored() {
+    fn an_invalid_traceparent_header_is_ignored() {
         for invalid in [
             String::new(),
             "junk".to_owned(),

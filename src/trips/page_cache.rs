@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_changes_before_each_read_causes_a_counter_query_at_every_second_read() {
+    fn a_page_that_changes_before_each_read_causes_at_most_one_counter_query_in_two_reads() {
         let cache = PageCache::new(1 << 20);
         let key = key(ADA, 1);
         let mut outdated = 0;

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_change_that_stores_more_is_checked_against_the_quota() {
+    fn only_a_change_that_increases_the_usage_is_checked_against_the_quota() {
         let quotas = Quotas { trips: 2, trip_bytes: 100, tombstones: 1 };
         let usage = |trips, trip_bytes| Usage { trips, trip_bytes };
         let check = |after, change| quotas.check(after, change).is_ok();

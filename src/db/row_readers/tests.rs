@@ -183,7 +183,7 @@ async fn a_missing_file_makes_the_database_unavailable_until_the_file_is_back() 
 }
 
 #[tokio::test]
-async fn writes_and_values_of_unknown_types_are_rejected() {
+async fn write_statements_and_values_of_unknown_types_are_rejected() {
     let written = Written::new();
     let readers = written.readers(1, DATABASE_TIMEOUT);
     let error = store_error(readers.query(sql("INSERT INTO t VALUES (2)")).await);

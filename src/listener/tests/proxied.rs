@@ -149,7 +149,7 @@ async fn a_stopping_server_does_not_wait_for_an_incomplete_proxy_header() {
 
 // S-15
 #[tokio::test]
-async fn mutated_proxy_headers_never_stop_the_server_and_get_no_response_without_a_signature() {
+async fn mutated_proxy_headers_never_stop_the_server_and_those_without_the_signature_get_no_response() {
     let server = start_with(Limits { header: ms(2_000), ..short() }).await;
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut random = move |below: usize| {

@@ -156,7 +156,7 @@ async fn a_client_that_keeps_sending_after_the_response_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_after_a_rejected_request_only_if_its_body_has_not_arrived() {
+async fn a_connection_is_closed_after_a_rejected_request_only_if_the_request_body_has_not_arrived() {
     let server = start(Limits::default()).await;
     // If a request is rejected after its body arrived, the same connection serves the next request.
     let small = b"POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nsmall";

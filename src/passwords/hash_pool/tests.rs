@@ -164,7 +164,7 @@ fn a_batch_takes_the_oldest_waiting_jobs_of_the_same_cost() {
 }
 
 #[test]
-fn the_number_of_rounds_assumes_full_batches_and_one_job_for_each_idle_thread() {
+fn the_estimated_number_of_rounds_assumes_full_batches_and_one_job_for_each_idle_thread() {
     let of_one_cost = |count| std::iter::repeat_n(12, count);
     // Two threads: a round has 8 jobs, or one job for each thread that is idle.
     for (running, waiting, expected) in [

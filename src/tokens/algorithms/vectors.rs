@@ -143,7 +143,7 @@ fn published_keys_equal_the_public_fields_of_the_examples_of_the_standards() {
 }
 
 #[test]
-fn the_key_set_of_rfc_7517_decodes_to_the_same_keys_as_the_database_format() {
+fn the_key_set_of_rfc_7517_and_the_database_format_decode_to_the_same_keys() {
     // RFC 7517 A.1
     let names = ["RFC 7517 A.1, EC", "RFC 7517 A.1, RSA"];
     let keys = names.map(|name| vector(&format!("/keys/{name}")));

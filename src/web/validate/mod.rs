@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_another_type_are_rejected() {
+    fn values_of_a_wrong_type_are_rejected() {
         assert_eq!(errors(r#"{"name":5}"#), one("/name", "wrong_type"));
         assert_eq!(errors(r#"{"name":false}"#), one("/name", "wrong_type"));
         assert_eq!(errors(r#"{"name":null}"#), one("/name", "wrong_type"));

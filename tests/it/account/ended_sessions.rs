@@ -75,7 +75,7 @@ async fn a_session_that_has_ended_on_another_replica_allows_no_sensitive_change(
 }
 
 #[tokio::test]
-async fn a_token_without_a_session_that_was_revoked_on_another_replica_allows_no_sensitive_change() {
+async fn a_sessionless_token_that_was_revoked_on_another_replica_allows_no_sensitive_change() {
     // S-41, S-85
     let app = TestApp::start().await;
     let owner = app.sign_up("ada").await;

@@ -163,7 +163,7 @@ async fn an_export_contains_only_the_data_of_the_caller() {
 }
 
 #[tokio::test]
-async fn the_export_requires_the_scope_account_and_contains_trips_only_with_trips_read() {
+async fn the_export_requires_the_scope_account_and_contains_trips_only_with_the_scope_trips_read() {
     // S-29
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -150,7 +150,7 @@ async fn the_link_in_a_device_report_works_once_and_opening_it_does_not_use_it_u
 }
 
 #[tokio::test]
-async fn a_device_whose_session_the_link_ended_is_reported_again_even_with_its_device_token() {
+async fn a_device_whose_session_was_ended_by_the_link_is_reported_again_even_if_it_sends_its_device_token() {
     // S-46
     let app = TestApp::start().await;
     app.sign_up("ada").await;

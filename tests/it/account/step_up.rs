@@ -123,7 +123,7 @@ async fn reauthentication_with_a_wrong_password_fails_and_leaves_the_session_val
 }
 
 #[tokio::test]
-async fn with_a_sessionless_token_the_user_can_authenticate_again_by_the_password() {
+async fn a_user_with_a_sessionless_token_can_authenticate_again_with_the_password() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let token = app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();

@@ -36,7 +36,7 @@ async fn refused(client: &Client, proof: &Value) {
 }
 
 #[tokio::test]
-async fn a_mailed_code_renews_the_authentication_of_the_session_once() {
+async fn a_mailed_code_counts_as_a_recent_authentication_and_works_only_once() {
     // S-85
     let app = start().await;
     let ada = app.sign_up("ada").await;
@@ -59,7 +59,7 @@ async fn a_mailed_code_renews_the_authentication_of_the_session_once() {
 }
 
 #[tokio::test]
-async fn a_mailed_code_fails_in_another_session_and_keeps_all_of_its_five_tries() {
+async fn a_mailed_code_is_refused_in_another_session_without_using_up_its_tries() {
     // S-46, S-85
     let app = start().await;
     let ada = app.sign_up("ada").await;

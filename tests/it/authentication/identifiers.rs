@@ -89,7 +89,7 @@ async fn an_address_with_a_ligature_does_not_prevent_a_sign_up_with_the_plain_ad
 }
 
 #[tokio::test]
-async fn an_email_address_with_an_invisible_code_point_or_an_ip_address_is_rejected() {
+async fn an_email_address_with_an_invisible_code_point_or_an_ip_address_as_domain_is_rejected() {
     // S-50, A-6
     let app = TestApp::start().await;
     for address in [

@@ -63,7 +63,7 @@ async fn a_rejected_sign_up_does_not_use_up_the_invite_code() {
 }
 
 #[tokio::test]
-async fn parallel_sign_ups_never_exceed_the_uses_of_an_invite_code() {
+async fn parallel_sign_ups_never_use_an_invite_code_more_often_than_allowed() {
     let app = start().await;
     let replica = app.replica().await;
     for uses in [1, 3] {

@@ -356,7 +356,7 @@ async fn operations_for_registered_clients_accept_only_client_credentials_and_ot
 }
 
 #[tokio::test]
-async fn a_user_gets_the_same_404_for_a_resource_of_another_user_and_a_missing_resource() {
+async fn another_users_resource_and_a_missing_resource_return_the_same_404() {
     // S-53, S-54
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -374,7 +374,7 @@ async fn a_user_gets_the_same_404_for_a_resource_of_another_user_and_a_missing_r
 }
 
 #[tokio::test]
-async fn requests_of_one_user_neither_show_nor_change_the_data_of_another() {
+async fn requests_of_one_user_neither_show_nor_change_the_data_of_another_user() {
     // S-53
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

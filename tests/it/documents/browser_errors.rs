@@ -55,7 +55,7 @@ async fn the_api_returns_problem_documents_to_browsers_too() {
 }
 
 #[tokio::test]
-async fn one_vary_header_names_the_request_headers_that_change_the_response() {
+async fn a_single_vary_header_lists_all_request_headers_that_change_the_response() {
     let app =
         TestApp::with(|settings| settings.cors_origins = vec!["https://trips.example".to_owned()]).await;
     let page = open(&app, "/nowhere").await.expect(404);

@@ -13,7 +13,7 @@ fn gunzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn static_files_and_the_openapi_document_are_compressed_if_the_client_accepts_it() {
+async fn static_files_and_the_openapi_document_are_compressed_if_the_client_accepts_compression() {
     // N-15
     let app = TestApp::start().await;
     let get = async |path: &str, accept: &str| {

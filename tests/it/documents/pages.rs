@@ -107,7 +107,7 @@ async fn no_page_references_another_host_or_contains_inline_code() {
 }
 
 #[tokio::test]
-async fn the_documentation_page_states_whether_basic_on_api_is_on() {
+async fn the_documentation_page_states_whether_every_operation_accepts_basic_authentication() {
     // N-10
     for basic in [true, false] {
         let app = TestApp::with(|settings| settings.auth_methods.basic = basic).await;

@@ -164,7 +164,7 @@ async fn a_sync_cursor_from_before_a_restore_is_refused_permanently() {
 }
 
 #[tokio::test]
-async fn a_trip_created_again_after_a_restore_lost_it_does_not_reuse_its_old_version() {
+async fn a_lost_trip_that_is_created_again_after_a_restore_does_not_reuse_its_old_version() {
     // F-1, S-99
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;
@@ -200,7 +200,7 @@ async fn a_trip_created_again_after_a_restore_lost_it_does_not_reuse_its_old_ver
 }
 
 #[tokio::test]
-async fn a_request_that_a_restore_lost_is_executed_once_when_it_is_repeated_with_its_key() {
+async fn a_request_that_a_restore_lost_is_executed_once_when_it_is_repeated_with_its_idempotency_key() {
     // F-1
     let Some(app) = start().await else { return };
     let ada = app.sign_up("ada").await;

@@ -101,7 +101,7 @@ async fn titles(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_lost_commit_has_an_unknown_outcome_and_a_retry_with_a_key_creates_one_trip() {
+async fn a_lost_commit_has_an_unknown_outcome_and_a_retry_with_an_idempotency_key_creates_one_trip() {
     // F-10, S-108
     for fault in [CommitFault::NotSent, CommitFault::ResultLost] {
         let Some(app) = with_broken_commit(fault).await else { return };

@@ -222,7 +222,7 @@ async fn raw_exchanges_send_and_receive_bytes_unchanged() {
 
 #[test]
 #[should_panic(expected = "a different code, a different content type")]
-fn a_problem_with_another_code_or_content_type_fails_the_test() {
+fn a_problem_with_an_unexpected_code_or_content_type_fails_the_test() {
     let mut other = reply(404, &HEADERS, &problem(404));
     other.headers.insert("cache-control", "no-store".parse().unwrap());
     other.problem("gone");

@@ -70,7 +70,7 @@ async fn mails_are_sent_over_tls_with_authentication_on_one_connection() {
 }
 
 #[tokio::test]
-async fn no_mail_is_sent_without_a_valid_certificate_without_starttls_or_after_an_injected_reply() {
+async fn no_mail_is_sent_if_the_certificate_is_invalid_or_starttls_is_missing_or_a_reply_is_injected() {
     let tls = MailServer::start(Encryption::Tls, &[]).await;
     let change = with_server(&tls, SmtpSecurity::Tls);
     let app = TestApp::with(|settings| {
@@ -349,7 +349,7 @@ async fn the_command_mail_queue_lists_waiting_mails_and_their_errors() {
 }
 
 #[tokio::test]
-async fn invalid_mail_templates_prevent_the_start() {
+async fn a_server_with_invalid_mail_templates_does_not_start() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("templates")).unwrap();
     fs::write(dir.path().join("templates/test.txt"), "Subject: x\n\n{% if %}").unwrap();

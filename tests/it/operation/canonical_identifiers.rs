@@ -83,7 +83,7 @@ async fn keys(app: &TestApp) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_shared_address_stays_with_the_verified_or_else_the_oldest_account_after_the_migration() {
+async fn the_migration_keeps_a_shared_address_for_the_verified_account_or_else_for_the_oldest() {
     //
     let app = TestApp::start().await;
     let clients = create_accounts(&app).await;

@@ -112,7 +112,7 @@ fn all_invalid_settings_are_reported_together_without_secrets() {
 }
 
 #[test]
-fn flags_override_the_environment_which_overrides_dot_env_and_then_the_configuration_file() {
+fn settings_have_the_precedence_flags_then_environment_then_dot_env_then_configuration_file() {
     let dir = TempDir::new().unwrap();
     let file = "audience = \"toml\"\npassword_min = 9\nbcrypt_cost = 5\naccess_ttl_secs = 61\n";
     fs::write(dir.path().join("tripgate.toml"), file).unwrap();

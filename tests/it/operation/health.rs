@@ -54,7 +54,7 @@ fn the_health_command_works_over_tls_with_a_self_signed_certificate() {
 }
 
 #[test]
-fn the_health_command_works_where_the_server_requires_a_proxy_header_from_this_machine() {
+fn the_health_command_works_if_the_server_requires_a_proxy_header_from_the_loopback_address() {
     let dir = TempDir::new().unwrap();
     let settings = ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1"];
     let server = Process::serve(dir.path(), &settings);

@@ -99,7 +99,7 @@ async fn every_request_is_logged_as_one_json_line_with_its_id() {
 }
 
 #[tokio::test]
-async fn a_json_line_names_the_user_the_session_and_the_event_as_opentelemetry_does() {
+async fn a_json_log_line_uses_the_opentelemetry_names_for_user_session_and_event() {
     // S-66
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &["--log-format", "json"]);
@@ -129,7 +129,7 @@ async fn a_json_line_names_the_user_the_session_and_the_event_as_opentelemetry_d
 }
 
 #[tokio::test]
-async fn each_slow_request_has_a_warning_up_to_twenty_in_ten_seconds() {
+async fn at_most_twenty_slow_requests_in_ten_seconds_are_logged_as_warnings() {
     let dir = TempDir::new().unwrap();
     let server = Process::serve(dir.path(), &["--slow-request-ms", "1", "--bcrypt-cost", "8"]);
     server.sign_up("ada").await;

@@ -188,7 +188,7 @@ async fn the_listener_for_metrics_serves_nothing_else_and_the_api_serves_no_metr
 }
 
 #[tokio::test]
-async fn many_scrapers_and_scrapers_that_do_not_read_do_not_delay_the_api() {
+async fn neither_many_scrapers_nor_scrapers_that_do_not_read_delay_the_api() {
     let server = Server::start();
     let mut deaf = Vec::new();
     for _ in 0..60 {
@@ -251,7 +251,7 @@ async fn page_cache(server: &Server) -> [u64; 4] {
 }
 
 #[tokio::test]
-async fn many_different_pages_of_a_user_do_not_remove_the_page_of_a_busy_user_from_the_cache() {
+async fn many_different_pages_of_one_user_do_not_remove_the_page_of_another_user_from_the_cache() {
     let server = Server::start_with(&["--page-cache-bytes", "65536"]);
     let (ada, eve) = (server.process.sign_up("ada").await, server.process.sign_up("eve").await);
     for grant in [&ada, &eve] {

@@ -82,7 +82,7 @@ fn a_certificate_file_without_a_certificate_is_reported() {
 }
 
 #[test]
-fn a_missing_directory_of_the_database_is_not_created() {
+fn a_missing_database_directory_is_not_created() {
     // N-19
     let dir = TempDir::new().unwrap();
     let missing = dir.path().join("no/such/dir");

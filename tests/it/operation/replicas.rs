@@ -58,7 +58,7 @@ async fn a_running_server_has_a_row_that_does_not_contain_the_secret() {
 }
 
 #[tokio::test]
-async fn the_server_that_starts_later_with_another_public_url_is_not_ready() {
+async fn the_later_of_two_servers_with_different_public_urls_is_not_ready() {
     // S-111
     let app = TestApp::start().await;
     app.clock.advance(TimeDelta::seconds(1));
@@ -88,7 +88,7 @@ async fn servers_with_default_public_urls_are_ready_although_the_urls_differ() {
 }
 
 #[tokio::test]
-async fn a_killed_server_is_compared_for_30_seconds_and_its_row_is_deleted_after_5_minutes() {
+async fn a_killed_server_is_compared_with_others_for_30_seconds_and_its_row_is_deleted_after_5_minutes() {
     let app = TestApp::start().await.single().await;
     if is_on_sqlite(&app) {
         return;
@@ -215,7 +215,7 @@ fn metrics(server: &Process) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn differences_between_servers_are_in_the_log_in_the_metrics_and_in_doctor() {
+async fn differences_between_servers_are_reported_by_the_log_the_metrics_and_doctor() {
     with_unused_database(|settings| {
         let dirs = [(); 2].map(|()| TempDir::new().unwrap());
         let first = serve(dirs[0].path(), settings, &[]);
@@ -255,7 +255,7 @@ async fn differences_between_servers_are_in_the_log_in_the_metrics_and_in_doctor
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_reports_a_server_with_another_secret_schema_version_and_clock() {
+async fn doctor_reports_that_a_server_differs_in_secret_and_schema_and_version_and_clock() {
     let app = TestApp::start_now().await;
     if is_on_sqlite(&app) {
         return;

@@ -161,7 +161,7 @@ fn find<'a>(spans: &'a [Span], name: &str) -> &'a Span {
 }
 
 #[tokio::test]
-async fn a_request_is_a_span_and_the_database_and_the_password_hash_are_its_children() {
+async fn database_and_password_hash_spans_are_children_of_the_request_span() {
     let (dir, collector) = (TempDir::new().unwrap(), Collector::start(Mode::Accept));
     let server = start(&dir, &collector.url(), &["--public-url", "https://trips.example:8443"]);
     let grant = server.sign_up("ada").await;
@@ -208,7 +208,7 @@ async fn a_request_is_a_span_and_the_database_and_the_password_hash_are_its_chil
 }
 
 #[tokio::test]
-async fn a_valid_traceparent_is_the_parent_of_the_request_span_and_its_ids_are_in_the_response_and_the_log() {
+async fn a_valid_traceparent_is_the_parent_of_the_request_span_whose_ids_are_in_the_response_and_the_log() {
     let (dir, collector) = (TempDir::new().unwrap(), Collector::start(Mode::Accept));
     let server = start(&dir, &collector.url(), &["--log-format", "json"]);
     let get = async |parents: &[&str], id: &str| {
@@ -293,7 +293,7 @@ async fn the_server_sends_the_last_spans_when_it_stops() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_unavailable_hangs_or_rejects_delays_neither_requests_nor_the_stop() {
+async fn neither_requests_nor_the_stop_wait_for_an_unavailable_hanging_or_rejecting_collector() {
     // S-73
     let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (mode, endpoint) in [
@@ -319,7 +319,7 @@ async fn a_collector_that_is_unavailable_hangs_or_rejects_delays_neither_request
 }
 
 #[tokio::test]
-async fn without_the_setting_there_are_no_traces() {
+async fn without_the_setting_otlp_endpoint_there_are_no_traces() {
     let dir = TempDir::new().unwrap();
     let server = start(&dir, "", &[]);
     let call =

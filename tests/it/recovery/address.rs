@@ -123,7 +123,7 @@ async fn an_undo_link_expires_after_7_days_and_until_then_the_old_address_is_res
 }
 
 #[tokio::test]
-async fn a_change_to_a_taken_address_gets_the_usual_response_and_its_owner_gets_a_mail() {
+async fn a_change_to_a_taken_address_gets_the_usual_response_and_the_owner_of_the_address_gets_a_mail() {
     // S-11, S-47
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
@@ -155,7 +155,7 @@ async fn a_user_without_an_email_address_can_add_one() {
 }
 
 #[tokio::test]
-async fn a_code_sent_to_the_old_address_is_invalid_after_a_change() {
+async fn a_code_sent_to_the_old_address_is_invalid_after_the_address_is_changed() {
     let app = super::start().await;
     let ada = confirmed(&app, "ada").await;
     let reset = mailed(&app, &app.anonymous(), FORGOT, ADA).await;

@@ -45,7 +45,7 @@ async fn only_five_of_many_parallel_guesses_of_a_code_are_compared() {
 }
 
 #[tokio::test]
-async fn an_account_accepts_at_most_20_wrong_codes_a_day_in_all_flows_together() {
+async fn at_most_20_wrong_codes_a_day_are_compared_for_an_account_in_all_flows_together() {
     // S-79
     let app = super::start().await;
     app.sign_up("ada").await;

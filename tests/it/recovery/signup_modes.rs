@@ -58,7 +58,8 @@ async fn the_sign_up_mode_confirm_first_requires_an_address() {
 }
 
 #[tokio::test]
-async fn the_sign_up_mode_confirm_first_gives_a_taken_address_the_usual_response_and_mails_its_owner() {
+async fn in_the_sign_up_mode_confirm_first_a_taken_address_gets_the_usual_response_and_its_owner_gets_a_mail()
+{
     // S-11
     let app = confirm_first().await;
     let mail = pending_mail(&app, OLD_PASSWORD).await;
@@ -101,7 +102,8 @@ async fn the_code_from_the_mail_of_a_sign_up_sets_only_the_password_of_that_sign
 }
 
 #[tokio::test]
-async fn the_link_in_a_sign_up_mail_requires_a_password_and_ignores_a_strangers_password() {
+async fn the_link_in_a_sign_up_mail_requires_a_password_and_ignores_the_password_of_a_stranger_who_signed_up()
+{
     // S-80
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;
@@ -115,7 +117,7 @@ async fn the_link_in_a_sign_up_mail_requires_a_password_and_ignores_a_strangers_
 }
 
 #[tokio::test]
-async fn an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required() {
+async fn if_confirmation_is_required_an_unconfirmed_account_can_use_only_the_operations_under_auth_and_me() {
     // Rows 39 to 41 of `documents::parity`
     let app = TestApp::with(|settings| {
         settings.require_confirmed = true;

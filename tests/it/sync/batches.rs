@@ -58,7 +58,7 @@ async fn state(client: &Client, anonymous: &Client, links: &[String]) -> (Vec<Va
 }
 
 #[tokio::test]
-async fn one_batched_request_has_the_same_results_as_many_single_requests() {
+async fn one_request_with_many_operations_has_the_same_results_as_one_request_for_each_operation() {
     let app = TestApp::start().await;
     for seed in 0..rounds(20) as u64 {
         println!("run {seed}");

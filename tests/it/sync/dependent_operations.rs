@@ -52,7 +52,7 @@ async fn operations_that_depend_on_a_failed_operation_are_not_applied() {
 }
 
 #[tokio::test]
-async fn an_operation_can_build_on_an_earlier_one_even_if_one_between_them_fails() {
+async fn an_operation_can_build_on_an_earlier_operation_even_if_an_operation_between_them_fails() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let id = new_id();
@@ -135,7 +135,7 @@ async fn large_pages_of_the_list_and_the_feed_end_early_and_paging_returns_every
 }
 
 #[tokio::test]
-async fn an_oversized_result_list_ends_early_and_the_rest_can_be_resent() {
+async fn an_oversized_result_list_ends_early_and_the_remaining_operations_can_be_resent() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let created = ada.post(TRIPS).json(&large("large")).await.expect(201).json();

@@ -86,7 +86,7 @@ async fn put_with_if_none_match_creates_a_trip_and_never_overwrites_one() {
 }
 
 #[tokio::test]
-async fn put_requires_if_match_to_overwrite() {
+async fn put_requires_the_header_if_match_to_overwrite_a_trip() {
     // S-60
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -189,7 +189,7 @@ async fn null_for_an_optional_field_of_a_new_object_is_treated_as_absent() {
 }
 
 #[tokio::test]
-async fn text_in_every_script_is_returned_unchanged() {
+async fn text_in_every_writing_system_is_returned_unchanged() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for text in [

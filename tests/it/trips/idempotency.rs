@@ -202,7 +202,7 @@ async fn fifty_concurrent_requests_with_one_idempotency_key_create_one_trip() {
 }
 
 #[tokio::test]
-async fn the_claim_of_a_key_by_a_crashed_request_is_taken_over_after_its_timeout() {
+async fn the_claim_of_an_idempotency_key_by_a_crashed_request_is_taken_over_after_30_seconds() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -221,7 +221,7 @@ async fn the_claim_of_a_key_by_a_crashed_request_is_taken_over_after_its_timeout
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_one_of_fifty_requests_takes_over_an_abandoned_claim_of_a_key() {
+async fn exactly_one_of_fifty_requests_takes_over_an_abandoned_claim_of_an_idempotency_key() {
     // S-61
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -320,7 +320,7 @@ async fn a_response_that_an_earlier_server_version_saved_is_returned_again() {
 }
 
 #[tokio::test]
-async fn a_request_whose_claim_was_taken_over_has_no_effect() {
+async fn a_request_whose_claim_of_an_idempotency_key_was_taken_over_has_no_effect() {
     // S-61
     let app = TestApp::start().await;
     let owner = app.sign_up("ada").await.id().parse().unwrap();

@@ -129,14 +129,14 @@ async fn race(sizes: [u64; 2], writes: usize) {
 }
 
 #[tokio::test]
-async fn no_list_is_older_than_what_a_client_has_seen_before_on_any_server() {
+async fn no_list_is_older_than_a_state_that_a_client_has_already_seen_on_any_server() {
     for sizes in [[32 << 20; 2], [32 << 20, 0], [0; 2]] {
         race(sizes, rounds(60)).await;
     }
 }
 
 #[tokio::test]
-async fn a_cached_page_is_the_page_that_the_database_returns() {
+async fn a_cached_page_equals_the_page_of_a_server_without_a_cache() {
     let app = TestApp::start().await;
     let without = app.replica_with(|settings| settings.page_cache_bytes = 0).await;
     let ada = app.sign_up("ada").await;

@@ -45,7 +45,7 @@ async fn a_token_that_cannot_read_trips_gets_no_trip_from_a_write() {
 }
 
 #[tokio::test]
-async fn a_replayed_response_contains_the_trip_only_for_a_token_that_can_read_it() {
+async fn a_replayed_response_contains_the_trip_only_for_a_token_that_can_read_trips() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -72,7 +72,7 @@ async fn a_replayed_response_contains_the_trip_only_for_a_token_that_can_read_it
 }
 
 #[tokio::test]
-async fn sync_results_have_no_trip_for_a_token_that_cannot_read_it() {
+async fn sync_results_have_no_trip_for_a_token_that_cannot_read_trips() {
     //
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

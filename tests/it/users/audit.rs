@@ -35,7 +35,7 @@ fn recorded<'a>(records: &'a [Value]) -> Vec<(&'a str, &'a str)> {
 }
 
 #[tokio::test]
-async fn every_command_on_users_is_recorded_with_the_user_of_the_operating_system() {
+async fn every_command_on_users_is_recorded_with_the_name_of_the_operating_system_user() {
     // S-95
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;

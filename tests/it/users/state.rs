@@ -105,7 +105,7 @@ async fn a_login_that_waits_for_the_second_factor_ends_when_the_account_is_disab
 }
 
 #[tokio::test]
-async fn ending_the_sessions_of_a_user_keeps_other_users_and_personal_tokens_valid() {
+async fn ending_the_sessions_of_a_user_keeps_personal_tokens_and_the_sessions_of_other_users_valid() {
     let app = TestApp::start_now().await;
     let ada = app.sign_up("ada").await;
     let tablet = app.log_in("ada").await;

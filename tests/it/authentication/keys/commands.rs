@@ -6,7 +6,7 @@ use crate::harness::process::{stderr, stdout};
 use crate::harness::{TestApp, rows};
 
 #[tokio::test]
-async fn keys_list_prints_every_key_but_no_private_key_material() {
+async fn the_command_keys_list_prints_every_key_without_private_key_material() {
     let app = TestApp::start().await;
     let output = run_command(&app, &["keys", "list"]).await;
     let text = stdout(&output);
@@ -25,7 +25,7 @@ async fn keys_list_prints_every_key_but_no_private_key_material() {
 }
 
 #[tokio::test]
-async fn users_stay_logged_in_after_keys_rotate() {
+async fn users_stay_logged_in_after_the_command_keys_rotate() {
     // S-33
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -42,7 +42,7 @@ async fn users_stay_logged_in_after_keys_rotate() {
 }
 
 #[tokio::test]
-async fn keys_revoke_takes_effect_within_a_second() {
+async fn the_command_keys_revoke_takes_effect_within_a_second() {
     // S-34
     let app = TestApp::start().await;
     let replica = app.replica().await;

@@ -247,7 +247,8 @@ async fn the_claims_and_the_header_are_validated_with_every_signing_algorithm() 
 }
 
 #[tokio::test]
-async fn the_hs256_key_is_neither_published_nor_stored_in_plain_text_and_requests_get_503_without_it() {
+async fn the_hs256_key_is_neither_published_nor_stored_in_plain_text_and_a_server_that_lacks_it_returns_503()
+{
     // S-32, S-36
     let app = signing_with(SigningAlg::Hs256).await;
     let ada = app.sign_up("ada").await;

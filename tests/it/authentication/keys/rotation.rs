@@ -261,7 +261,7 @@ async fn with_a_wrong_master_secret_no_key_is_rotated_or_created() {
 }
 
 #[tokio::test]
-async fn a_changed_signing_algorithm_rotates_the_key_when_the_server_starts() {
+async fn a_server_that_starts_with_another_signing_algorithm_rotates_the_key() {
     for (alg, name) in ALGORITHMS {
         let first = if alg == SigningAlg::Es256 { SigningAlg::Rs256 } else { SigningAlg::Es256 };
         let app = signing_with(first).await;

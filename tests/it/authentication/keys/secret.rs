@@ -76,7 +76,7 @@ async fn rotating_the_master_secret_logs_no_user_out() {
 }
 
 #[tokio::test]
-async fn a_crash_between_writing_the_secret_file_and_the_keys_loses_no_key() {
+async fn a_crash_after_the_secret_file_is_written_and_before_the_keys_are_reencrypted_loses_no_key() {
     // S-36
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -129,7 +129,7 @@ async fn replicas_accept_a_prepared_secret_before_it_is_used() {
 }
 
 #[tokio::test]
-async fn the_operator_rotates_a_secret_from_the_settings_by_adding_a_second_line() {
+async fn a_secret_in_the_settings_is_rotated_by_keeping_the_old_secret_in_a_second_line() {
     let one = "the first secret of the operator, of enough bytes";
     let two = "the second secret of the operator, of enough bytes";
     let app = TestApp::with(|settings| settings.secret = Some(Secret::new(one))).await;

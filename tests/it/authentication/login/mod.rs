@@ -190,7 +190,7 @@ async fn a_login_with_a_damaged_password_hash_fails() {
 }
 
 #[tokio::test]
-async fn a_login_can_request_fewer_scopes() {
+async fn a_login_can_request_only_some_of_the_scopes() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     for (requested, granted) in [
@@ -275,7 +275,7 @@ async fn login_rejects_unknown_and_missing_fields() {
 }
 
 #[tokio::test]
-async fn concurrent_logins_each_start_their_own_session() {
+async fn each_concurrent_login_starts_its_own_session() {
     let app = TestApp::start().await;
     app.sign_up("ada").await;
     let replies = join_all((0..30).map(|_| try_password(&app, "ada", PASSWORD))).await;

@@ -65,7 +65,8 @@ async fn an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_passwo
 }
 
 #[tokio::test]
-async fn basic_with_a_password_has_no_session_and_basic_with_a_token_has_the_session_of_the_token() {
+async fn basic_credentials_with_a_password_have_no_session_and_those_with_a_token_have_the_session_of_the_token()
+ {
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;
     let session = |name: String, password: &'static str| {
@@ -141,7 +142,7 @@ async fn basic_authentication_is_rejected_unless_enabled() {
 }
 
 #[tokio::test]
-async fn a_password_together_with_a_token_is_rejected() {
+async fn a_request_with_basic_credentials_and_a_bearer_token_is_rejected() {
     // S-30
     let app = with_basic().await;
     let ada = app.sign_up("ada").await;

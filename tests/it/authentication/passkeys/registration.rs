@@ -108,7 +108,7 @@ async fn changing_passkeys_requires_a_recent_authentication() {
 }
 
 #[tokio::test]
-async fn a_registration_challenge_is_valid_once_for_five_minutes_and_only_for_its_user() {
+async fn a_registration_challenge_is_valid_for_one_use_within_five_minutes_and_only_for_its_user() {
     // S-92
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

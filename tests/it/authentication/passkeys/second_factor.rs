@@ -71,7 +71,8 @@ async fn a_passkey_alone_logs_in_to_an_account_with_a_second_factor() {
 }
 
 #[tokio::test]
-async fn the_second_step_of_a_login_accepts_only_a_passkey_of_its_user_for_its_own_challenge() {
+async fn the_second_step_of_a_login_accepts_only_a_passkey_of_the_user_and_only_for_the_challenge_of_this_login()
+ {
     // S-90, S-92
     let app = TestApp::start().await;
     let (_, mut device) = sign_up(&app, "ada").await;

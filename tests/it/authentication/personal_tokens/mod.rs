@@ -123,7 +123,7 @@ async fn a_personal_token_never_has_a_scope_that_its_creator_lacks() {
 }
 
 #[tokio::test]
-async fn creating_a_token_requires_a_recent_login_and_a_personal_token_does_not_count_as_one() {
+async fn creating_a_token_requires_a_recent_login_which_a_personal_token_does_not_replace() {
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
@@ -296,7 +296,7 @@ async fn a_user_has_at_most_50_personal_tokens_even_if_they_are_created_at_once(
 }
 
 #[tokio::test]
-async fn the_last_use_is_recorded_at_most_once_a_minute_and_survives_a_restart() {
+async fn the_last_use_of_a_personal_token_is_recorded_at_most_once_a_minute_and_survives_a_restart() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     let (_, script) = with_token(&ada, "trips:read").await;
@@ -332,7 +332,7 @@ async fn the_personal_tokens_of_a_deleted_user_are_refused_on_every_replica() {
 }
 
 #[tokio::test]
-async fn dropping_the_credentials_of_a_user_invalidates_all_personal_tokens_of_that_user() {
+async fn removing_the_credentials_of_a_user_invalidates_all_personal_tokens_of_that_user() {
     // S-93
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);

@@ -43,7 +43,8 @@ async fn a_service_can_introspect_and_revoke_a_personal_token() {
 }
 
 #[tokio::test]
-async fn a_token_used_during_a_secret_rotation_stays_valid_after_the_old_secret_is_removed() {
+async fn a_personal_token_that_is_used_during_a_secret_rotation_stays_valid_after_the_old_secret_is_removed()
+{
     // S-93
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

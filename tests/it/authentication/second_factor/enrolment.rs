@@ -70,7 +70,7 @@ async fn enrolling_and_removing_an_authenticator_app_ends_all_other_sessions() {
 }
 
 #[tokio::test]
-async fn the_old_app_stays_active_until_the_new_one_is_confirmed() {
+async fn the_old_authenticator_app_stays_active_until_the_new_app_is_confirmed() {
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
     app.clock.advance(TimeDelta::seconds(30));
@@ -121,7 +121,7 @@ async fn changing_the_second_factor_requires_a_recent_authentication() {
 }
 
 #[tokio::test]
-async fn the_secret_and_the_recovery_codes_are_not_stored_in_plain_text() {
+async fn the_authenticator_secret_and_the_recovery_codes_are_not_stored_in_plain_text() {
     // S-36, S-52, S-91
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;

@@ -59,7 +59,7 @@ async fn a_password_alone_never_passes_the_second_factor() {
 }
 
 #[tokio::test]
-async fn an_mfa_token_is_valid_once_for_five_minutes_and_five_attempts() {
+async fn an_mfa_token_is_valid_for_one_login_within_five_minutes_and_five_attempts() {
     // S-90
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;
@@ -111,7 +111,8 @@ async fn an_mfa_token_accepts_only_the_second_factors_of_its_own_user() {
 }
 
 #[tokio::test]
-async fn an_authenticator_code_works_once_within_one_time_step_and_not_again_after_a_clock_jump() {
+async fn an_authenticator_code_of_the_previous_current_or_next_time_step_works_once_even_after_a_clock_jump()
+{
     // S-51
     let app = TestApp::start().await;
     let ada = app.sign_up_with_totp("ada").await;

@@ -61,7 +61,7 @@ async fn concurrent_uses_of_a_refresh_token_of_two_generations_ago_are_refused_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_concurrent_refreshes_get_the_same_new_token_in_every_round() {
+async fn fifty_concurrent_refreshes_with_one_token_get_the_same_new_token() {
     // S-38
     let rounds = rounds(15);
     let replicas = three_replicas().await;

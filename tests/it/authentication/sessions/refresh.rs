@@ -36,7 +36,7 @@ async fn refreshing_returns_new_tokens_for_the_same_session() {
 }
 
 #[tokio::test]
-async fn refreshed_access_tokens_have_lifetimes_reduced_at_random_by_up_to_a_twentieth() {
+async fn the_lifetime_of_a_refreshed_access_token_is_reduced_at_random_by_up_to_five_percent() {
     let app = TestApp::start().await;
     let mut grant = app.sign_up("ada").await.grant().clone();
     let mut lifetimes = Vec::new();
@@ -80,7 +80,7 @@ async fn a_repeated_refresh_extends_the_idle_timeout() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_whose_successor_was_used_is_valid_for_30_seconds_and_then_ends_its_session() {
+async fn a_refresh_token_with_a_used_successor_is_accepted_for_30_seconds_and_a_later_use_ends_the_session() {
     // S-37
     let app = TestApp::start().await;
     let grant = app.sign_up("ada").await.grant().clone();
@@ -226,7 +226,7 @@ async fn a_refresh_token_of_a_later_generation_than_its_session_ends_the_session
 }
 
 #[tokio::test]
-async fn last_seen_is_updated_by_refreshes_and_token_use() {
+async fn the_last_seen_time_of_a_session_is_updated_by_refreshes_and_by_token_use() {
     // Several servers would store the first use of the token right after the request, before the clock
     // advances.
     let app = TestApp::start().await.single().await;

@@ -75,7 +75,7 @@ async fn the_session_list_contains_only_the_callers_active_sessions() {
 }
 
 #[tokio::test]
-async fn one_device_can_log_out_another() {
+async fn one_device_can_log_out_another_device_of_the_user() {
     // S-40, S-44, S-54
     let app = TestApp::start().await;
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);

@@ -98,7 +98,7 @@ async fn trying_one_password_for_many_accounts_from_one_ip_address_is_throttled(
 }
 
 #[tokio::test]
-async fn failed_logins_are_counted_by_ipv6_64_and_48_prefix() {
+async fn failed_logins_are_counted_by_the_64_bit_and_48_bit_prefixes_of_an_ipv6_address() {
     // S-14, S-84
     let app = start().await;
     app.sign_up("ada").await;

@@ -67,7 +67,7 @@ fn verb(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_login_writes_throttle_buckets_only_if_a_login_failed_and_reads_none_without_limits() {
+async fn a_login_writes_throttle_buckets_only_after_a_failed_login_and_reads_none_if_the_limits_are_off() {
     let server = Server::start(&[]).await;
     for _ in 0..2 {
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);

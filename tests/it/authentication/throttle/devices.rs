@@ -21,7 +21,7 @@ async fn attack(app: &TestApp, name: &str) {
 }
 
 #[tokio::test]
-async fn the_owner_logs_in_with_a_known_device_while_the_account_is_attacked_from_everywhere() {
+async fn the_owner_logs_in_with_a_known_device_while_the_account_is_attacked_from_many_addresses() {
     // S-82
     let app = start().await;
     let token = app.sign_up("ada").await.grant()["device_token"].clone();

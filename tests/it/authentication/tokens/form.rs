@@ -195,7 +195,8 @@ async fn an_oversized_token_with_a_valid_signature_is_rejected() {
 }
 
 #[tokio::test]
-async fn other_values_are_rejected_as_access_tokens_and_tokens_are_rejected_as_passwords() {
+async fn refresh_tokens_ids_and_passwords_are_rejected_as_access_tokens_and_tokens_are_rejected_as_passwords()
+{
     // S-26
     let scene = Scene::new().await;
     let grant = scene.ada.grant();

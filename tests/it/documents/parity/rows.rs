@@ -33,7 +33,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (10, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
     (11, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
-    (12, Proven(&["src/config/tests.rs::flags_override_the_environment_dot_env_the_configuration_file_and_defaults"])),
+    (12, Proven(&["src/config/tests.rs::settings_come_from_flags_then_the_environment_then_dot_env_then_the_file_then_defaults"])),
     (13, Proven(&["tests/it/authentication/login/mod.rs::the_database_contains_a_salted_password_hash_with_the_configured_cost"])),
     (14, Proven(&["tests/it/authentication/login/timing.rs::a_higher_bcrypt_cost_makes_a_login_of_an_unknown_user_take_longer"])),
     (15, Proven(&["tests/it/authentication/login/mod.rs::after_a_change_of_the_bcrypt_cost_a_successful_login_rehashes_the_password"])),
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (26, Proven(&[
         "tests/it/account/profile.rs::get_me_returns_the_account_that_the_token_belongs_to",
-        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_basic_with_a_token_has_the_session_of_the_token",
+        "tests/it/authentication/methods/basic.rs::basic_credentials_with_a_password_have_no_session_and_those_with_a_token_have_the_session_of_the_token",
     ])),
     (27, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
     (28, Proven(&["tests/it/authentication/methods/tokens.rs::basic_credentials_can_be_exchanged_for_a_token_without_a_session"])),
@@ -96,7 +96,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::a_server_with_another_secret_accepts_existing_tokens_and_issues_none",
     ])),
     (36, Proven(&[
-        "tests/it/authentication/methods/basic.rs::basic_with_a_password_has_no_session_and_basic_with_a_token_has_the_session_of_the_token",
+        "tests/it/authentication/methods/basic.rs::basic_credentials_with_a_password_have_no_session_and_those_with_a_token_have_the_session_of_the_token",
         "tests/it/authentication/methods/tokens.rs::a_sessionless_token_has_no_sid_and_its_amr_is_pwd",
     ])),
     (37, Proven(&[
@@ -108,11 +108,11 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/contract/authz.rs::a_request_without_a_token_gets_a_challenge_without_an_error_code",
     ])),
     (39, Proven(&[
-        "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
+        "tests/it/recovery/signup_modes.rs::if_confirmation_is_required_an_unconfirmed_account_can_use_only_the_operations_under_auth_and_me",
         "tests/it/recovery/confirm.rs::the_sign_up_code_confirms_the_address_and_can_be_sent_again_for_10_minutes",
     ])),
     (40, Proven(&[
-        "tests/it/recovery/signup_modes.rs::an_unconfirmed_account_gets_403_outside_auth_and_me_if_confirmation_is_required",
+        "tests/it/recovery/signup_modes.rs::if_confirmation_is_required_an_unconfirmed_account_can_use_only_the_operations_under_auth_and_me",
         "tests/it/recovery/confirm.rs::the_sign_up_code_confirms_the_address_and_can_be_sent_again_for_10_minutes",
     ])),
     (41, Proven(&["tests/it/recovery/confirm.rs::the_sign_up_link_confirms_the_address_only_with_the_access_token_or_the_password"])),
@@ -121,7 +121,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/tokens/lifetime.rs::the_token_lifetime_is_configurable",
     ])),
     (43, Proven(&[
-        "tests/it/documents/pages.rs::the_documentation_page_states_whether_basic_on_api_is_on",
+        "tests/it/documents/pages.rs::the_documentation_page_states_whether_every_operation_accepts_basic_authentication",
         "tests/it/documents/account_pages.rs::account_pages_load_nothing_from_other_hosts_and_contain_no_inline_code",
     ])),
     (44, Proven(&[
@@ -153,7 +153,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
         "tests/it/authentication/second_factor/recovery_codes.rs::each_recovery_code_logs_in_once_without_the_app",
     ])),
     (52, Proven(&[
-        "tests/it/authentication/second_factor/login.rs::an_authenticator_code_works_once_within_one_time_step_and_not_again_after_a_clock_jump",
+        "tests/it/authentication/second_factor/login.rs::an_authenticator_code_of_the_previous_current_or_next_time_step_works_once_even_after_a_clock_jump",
         "tests/it/authentication/second_factor/enrolment.rs::an_authenticator_app_takes_effect_only_after_its_confirmation",
     ])),
     (53, Proven(&["tests/it/authentication/verify.rs::verifying_basic_credentials_creates_no_session"])),
@@ -188,7 +188,7 @@ pub(super) const ROWS: &[(u16, Row)] = &[
     ])),
     (64, Proven(&[
         "tests/it/authentication/tokens/lifetime.rs::an_access_token_has_the_rfc_9068_claims_and_no_personal_data",
-        "tests/it/authentication/keys/rotation.rs::a_changed_signing_algorithm_rotates_the_key_when_the_server_starts",
+        "tests/it/authentication/keys/rotation.rs::a_server_that_starts_with_another_signing_algorithm_rotates_the_key",
     ])),
     (65, Proven(&["tests/it/documents/parity/trips.rs::anyone_with_a_link_can_read_a_shared_trip_but_only_the_owner_can_change_it"])),
     (66, Proven(&[

@@ -49,7 +49,7 @@ async fn the_token_of_an_ended_session_stays_refused_after_a_restart_under_a_wro
 }
 
 #[tokio::test]
-async fn a_revocation_is_deleted_one_maximum_token_lifetime_after_its_last_token_expires() {
+async fn a_revocation_is_deleted_one_maximum_token_lifetime_after_the_last_revoked_token_expires() {
     //
     let app = TestApp::start().await;
     let phone = app.sign_up("ada").await;

@@ -136,7 +136,7 @@ async fn a_request_with_an_idempotency_key_can_be_repeated_after_a_server_whose_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_on_one_database_whose_clocks_differ_by_more_than_2_seconds_log_a_warning() {
+async fn servers_whose_clocks_differ_by_more_than_2_seconds_log_a_warning() {
     let app = TestApp::start_now().await;
     // A SQLite file has only one server.
     if app.settings().database_url.expose().starts_with("sqlite:") {

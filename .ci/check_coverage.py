@@ -15,7 +15,7 @@ import sys
 # Statuses that the tests need not observe, with the reason.
 EXEMPT = {
     "500": "an internal error: a request that causes one is a bug to fix",
-    "507": "a full disk: only the operations on trips are tested with one, and all writes share the code",
+    "507": "a full disk: only the operations on trips are tested with it, and all writes share the code",
 }
 
 

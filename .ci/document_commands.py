@@ -48,7 +48,7 @@ MARKER = re.compile(r"<!-- (ci:\S+|not run: .+) -->\n\Z")
 # Documented values that differ in each run, apart from those shortened with `…`.
 VARYING = [r"\d{4}-\d\d-\d\dT[\d:.]+Z", r'"(?:exp|iat|expires_in)":\d+', r"curl/[\d.]+"]
 
-# A response that reports an error contains this.
+# A response that reports an error contains this text.
 PROBLEM = '"type":"/problems/'
 
 

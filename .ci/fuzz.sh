@@ -65,8 +65,8 @@ FUZZ_CLIENT_ID=$(sed -n 's/^client_id *//p' <<<"$client")
 FUZZ_CLIENT_SECRET=$(sed -n 's/^client_secret *//p' <<<"$client")
 export FUZZ_CLIENT_ID FUZZ_CLIENT_SECRET
 
-# This timeout only guards against hangs. The time limits of schemathesis are not used, because it then repeats
-# tests until the limit is reached.
+# This timeout only guards against hangs. The time limits of schemathesis are not used, because schemathesis
+# repeats tests until such a limit is reached.
 timeout "${FUZZ_TIMEOUT_SECS:-900}" st --config-file "$settings" run "$url/openapi.json" \
     --phases examples,coverage,fuzzing,stateful --checks all --no-color \
     ${FUZZ_EXAMPLES:+--max-examples "$FUZZ_EXAMPLES"} "${@:2}"

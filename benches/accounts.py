@@ -21,7 +21,7 @@ from server import exchange
 PASSWORD = "violet kettle over the harbour"
 PREFIX = "/api/v1/auth"
 PAIRS, LOGINS, MAILS, IMPORTED = 1_000, 300, 300, 10_000
-# A bcrypt hash of cost 10. An import does not compute hashes.
+# A bcrypt hash of cost 10. The import stores this hash, and computes no hashes.
 HASH = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
 
@@ -38,8 +38,8 @@ def call(port, method, path, token, body=None, expected=200):
 
 
 def refused_logins(bench, load):
-    """Measures about 5,000 login attempts per second against a throttled account, and the reads of another
-    user at the same time."""
+    """Measures about 5,000 login attempts per second against a throttled account, and at the same time the
+    reads of another account."""
     with bench.server(bench.directory / "throttle", limits="on", bcrypt_cost=4) as server:
         sign_up(server.port, username="victim")
         reader = bench.directory / "tokens-reader"
@@ -84,11 +84,11 @@ def cost_of_throttle(bench):
 
 
 def mailed_requests(bench):
-    """Compares the times of requests for emails for known and for unknown addresses, in random order."""
+    """Compares the durations of requests for emails to known and to unknown addresses, in random order."""
     with bench.server(bench.directory / "mailed", bcrypt_cost=4) as server:
         for number in range(PAIRS):
             sign_up(server.port, email=f"known{number}@example.org")
-        # Wait until the mails of the sign-ups are written.
+        # Wait until the server has written the mails of the sign-ups to files.
         time.sleep(5)
         for path in (f"{PREFIX}/password/forgot", f"{PREFIX}/email/resend"):
             compare_addresses(server.port, path)

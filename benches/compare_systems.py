@@ -55,7 +55,8 @@ def expect(status, response):
 
 
 def install():
-    """Installs the other systems into a virtual environment in the cache, and returns the folder of its programs."""
+    """Installs the systems besides Tripgate into a virtual environment in the cache. Returns the folder of
+    its programs."""
     requirements = HERE / "compare_requirements.txt"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
@@ -119,7 +120,7 @@ class Tripgate(System):
         self.directory, self.binary = directory, binary
         self.version = output(binary, "--version").split()[1]
         self.versions = f"Tripgate {self.version}"
-        # The trips of every other user have stops.
+        # The trips of users with odd numbers have stops. TRIP has none, so use only even numbers.
         self.ids = range(0, 10**9, 2)
 
     def start(self, default=False, **settings):
@@ -147,8 +148,8 @@ class Tripgate(System):
         return call(port, "POST", "/api/v1/auth/login", body)
 
     def pragmas(self, server):
-        # Each connection has its own value of `synchronous`, and no request returns this value. The calls of fsync
-        # are counted instead.
+        # Each connection has its own value of PRAGMA synchronous, and no operation of Tripgate returns it.
+        # `benches/compare` counts the syncs of all systems with strace.
         return None
 
     def durability(self):
@@ -172,7 +173,7 @@ class PocketBase(System):
     def command(self, *arguments, default=False):
         folders = {"dir": self.directory / "data", "publicDir": self.directory / "none",
                    "migrationsDir": HERE / "compare_pocketbase" / "migrations",
-                   # The hooks need memory and time at the start.
+                   # With `default=True`, load no hooks, because they need memory and time at the start.
                    "hooksDir": self.directory / "none" if default else HERE / "compare_pocketbase" / "hooks"}
         return [self.program, *arguments, "--hooksWatch=false", "--automigrate=false",
                 *(f"--{name}={folder}" for name, folder in folders.items())]

@@ -3,7 +3,7 @@
 
     .ci/with_database.sh postgres -- benches/copy_database.py BINARY [USERS]
 
-Each user has 20 trips, and every other user's trips have stops. Prints a JSON line for each of three copies:
+Each user has 20 trips, and every second user's trips have stops. Prints a JSON line for each of three copies:
 the first copy, a second copy without changes in between, and the copy back to SQLite. Drops the database that
 it creates on the server.
 """

@@ -7,12 +7,12 @@ from report import note, row
 TRIPS = "/api/v1/trips"
 # The default of the server.
 DEFAULT_BYTES = 32 * 1024 * 1024
-# This cache stores no page, because each page takes more than a tenth of the cache.
+# A cache of this size stores no page, because each page takes more than a tenth of this size.
 TOO_SMALL_BYTES = 40_000
 
 
 def repeated_lists(bench, tokens):
-    """Reads the same lists again and again: with and without the cache, and with one that stores no page."""
+    """Reads the same lists repeatedly: with and without the cache, and with a cache that stores no page."""
     sizes = {"hello": None, "off": 0, "cached": DEFAULT_BYTES, "missed": TOO_SMALL_BYTES}
     rates = {kind: [] for kind in sizes}
     for _ in range(bench.options.rounds):

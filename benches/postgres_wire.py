@@ -1,5 +1,5 @@
-"""Speaks the protocol of PostgreSQL: a proxy that records what a server sends to its database, and a client that
-repeats it."""
+"""Speaks the protocol of PostgreSQL: a proxy that records the statements that a server sends to its database,
+and a client that repeats these statements."""
 
 import asyncio
 import struct
@@ -67,7 +67,7 @@ class Proxy:
 
     async def forward(self, reader, database, client, number):
         """Forwards the messages of a client."""
-        while True:  # The first message has no type. Refuse encryption, because the statements are read.
+        while True:  # The first message has no type. Refuse encryption, to read the statements.
             head = await reader.readexactly(8)
             length, code = struct.unpack("!ii", head)
             if code != SSL_REQUEST:
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         if self.buffer[:1] == b"R" and self.buffer[5:9] == b"\0\0\0\3":  # The server requests the password.
             self.buffer.clear()
             self.transport.write(message(b"p", string(unquote(self.url.password))))
-        # After an error, too, a response ends with this message. Its last byte is the state of the transaction.
+        # Each response, even after an error, ends with ReadyForQuery. Its last byte is the transaction state.
         elif self.buffer[-6:-1] == READY and self.waiting:
             waiting, self.waiting, response = self.waiting, None, bytes(self.buffer)
             self.buffer.clear()
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
         return response
 
     async def execute(self, statement, values=None):
-        """Executes a statement, with other values for its parameters if given. Returns the bytes of the response."""
+        """Executes a statement with its own values, or with `values` if given. Returns the raw response."""
         if statement.is_simple:
             return await self.exchange(message(b"Q", string(statement.sql)))
         data, name = b"", self.names.get(statement.sql)

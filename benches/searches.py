@@ -70,7 +70,7 @@ def median_ms(port, token, q, sort="-created_at"):
 
 
 def read_p99(port, token, path, seconds):
-    """Returns the 99th percentile of the milliseconds of successive requests, and the failures."""
+    """Returns the 99th percentile of the milliseconds of successive requests, and the number of failures."""
     times, failed, end = [], 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
         began = time.perf_counter()

@@ -18,7 +18,7 @@ def stops():
 
 def seed(database, users, template="cheap"):
     """Inserts users with 20 trips each, in the order of a growing table: all users' first trips, then all
-    second trips. The trips of every other user have stops. All users have the password of the user `template`."""
+    second trips. The trips of every second user have stops. All users have the password of `template`."""
     link = sqlite3.connect(database)
     link.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY;")
     ids = [uuid.UUID(int=(CREATED_AT + number << 80) | 0x7 << 76 | 0x2 << 62 | number * 2654435761 % 2**61).bytes

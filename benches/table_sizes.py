@@ -101,7 +101,7 @@ def is_id(column):
 
 
 def copied(table, columns, row, number):
-    """Returns the row of another user."""
+    """Returns a copy of the row for the user with this number."""
     mask = int.from_bytes(hashlib.sha256(number.to_bytes(8, "big")).digest()[:7], "big")
 
     def value(column, old):

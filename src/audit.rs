@@ -88,9 +88,10 @@ pub enum Event {
     PasswordChanged,
     /// The holder of a session's refresh token revoked the session.
     LoggedOut,
-    /// A session was ended for another reason, for example by its owner or by a change of the password.
+    /// A session was ended for a reason other than a logout or the reuse of a refresh token, for example by
+    /// its owner or by a change of the password.
     SessionEnded,
-    /// A service revoked an access token that it had received.
+    /// A service revoked an access token or a personal access token that it had received.
     TokenRevoked,
     /// The current address or a new address of an account was confirmed.
     AddressConfirmed,
@@ -195,7 +196,7 @@ pub fn record_command(command: &str, operator: &str, subject: Option<&str>) {
 }
 
 /// Writes the deletion of an account to the audit log. The log keeps the line after the deletion, so the line
-/// contains only the user's id. After the deletion, no other data refers to this id.
+/// contains the user's id but not the client's address. After the deletion, no other data refers to this id.
 pub fn record_deletion(user: Uuid) {
     let info = REQUEST.try_with(Arc::clone).ok();
     tracing::info!(

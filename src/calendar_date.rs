@@ -1,7 +1,7 @@
 //! Calendar dates as text: `YYYY-MM-DD` (RFC 3339 `full-date`), the format in the API and in the database.
 //!
 //! This module does not use chrono's format strings, because they are slow. A page of 20 trips contains forty
-//! dates and forty instants. With format strings, these would take a twentieth of the time of the request.
+//! dates and forty instants. Format strings would take a twentieth of the time of the request.
 
 use chrono::{Datelike, NaiveDate};
 

@@ -29,8 +29,8 @@ const FLUSH_EVENTS_EVERY: Duration = Duration::from_secs(1);
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often to delete expired rows and to check whether the signing keys need rotation.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// How often to load the highest bcrypt cost of the stored password hashes, because another replica can store
-/// a hash with a higher cost.
+/// How often to load the highest bcrypt cost of the stored password hashes. Another replica can store a hash
+/// with a higher cost at any time.
 const LOAD_COST_EVERY: Duration = Duration::from_hours(1);
 /// The duration of a lease. If a replica crashes, the other replicas can't run its jobs for up to this time.
 const LEASE_TTL: TimeDelta = TimeDelta::minutes(3);
@@ -120,10 +120,10 @@ async fn mark(app: App) {
     }
 }
 
-/// Renews the row of this server, and compares this server with the others that use the database.
+/// Renews the row of this server, and compares this server with the other servers that use the database.
 pub async fn beat(app: App) {
     if let Err(error) = app.replicas.beat().await {
-        tracing::warn!(causes = error_chain(&error), "failed to compare this server with the others");
+        tracing::warn!(causes = error_chain(&error), "failed to compare this server with the other servers");
     }
 }
 

@@ -18,7 +18,8 @@ use crate::secrets::random_bytes;
 /// The time between two ticks. A request for a mail takes about 1 ms on SQLite and 4 ms on a database server.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Awaits `work`, and returns its result at a random time within the tick after the next multiple of `TICK`.
+/// Awaits `work`, and returns its result at a random time within the tick after the next multiple of `TICK`
+/// since `work` began.
 pub fn at_next_tick<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     // Boxed, because the future contains several transactions and is large.
     let work = Box::pin(work);

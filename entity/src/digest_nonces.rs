@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// The highest nonce count (`nc`) of a request.
+    /// The highest nonce count (`nc`) that a request with this nonce has used.
     pub nc: i64,
     pub issued_at: i64,
 }

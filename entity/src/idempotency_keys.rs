@@ -22,12 +22,13 @@ pub struct Model {
     pub status: Option<i64>,
     /// `Location` of a whole response that an earlier version of the server has stored.
     pub location: Option<String>,
-    /// `ETag` of a whole response that an earlier version has stored.
+    /// `ETag` of a whole response that an earlier version of the server has stored.
     pub etag: Option<String>,
-    /// Body of a whole response that an earlier version has stored; empty if there is a reference. NULL while
-    /// the request runs.
+    /// Body of a whole response that an earlier version of the server has stored; empty if there is a
+    /// reference. NULL while the request runs.
     pub body: Option<Vec<u8>>,
-    /// JSON from which the response is built again. NULL if an earlier version has stored the whole response.
+    /// JSON from which the response is built again. NULL while the request runs, or if an earlier version of
+    /// the server has stored the whole response.
     pub reference: Option<String>,
 }
 

@@ -10,7 +10,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub created_at: i64,
-    /// The operating system's user.
+    /// The user of the operating system who ran the command.
     pub operator: String,
     pub command: String,
     /// The subject of the command, such as the id of a user.

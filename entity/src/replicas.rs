@@ -14,7 +14,7 @@ pub struct Model {
     pub address: String,
     pub secret_fingerprint: String,
     pub public_url: String,
-    /// The newest step of the schema that the version of the server knows.
+    /// The newest migration step that the version of the server contains.
     pub schema_step: String,
     /// The system clock minus the database's clock, in milliseconds.
     pub clock_offset: i64,

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS leases (
     until {int} NOT NULL
 ) {clustered}";
 
-// Services that the operator registers. Secrets are random, so a plain digest is sufficient.
+// Services that the operator registers. Their secrets are random, so plain digests of them are sufficient.
 const CLIENTS: &str = "
 CREATE TABLE IF NOT EXISTS clients (
     id {text64} NOT NULL PRIMARY KEY,

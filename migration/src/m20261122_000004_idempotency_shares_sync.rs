@@ -7,9 +7,9 @@ use crate::dialect;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-// A request with an `Idempotency-Key`. The row is inserted before the request runs, and claims the key for it.
-// `holder` is the id of this claim. The transaction that does the work saves the response. `status` is NULL while
-// the request runs.
+// A request with an `Idempotency-Key`. The row is inserted before the request runs, and claims the key for
+// it. `holder` is the id of this claim. The transaction that does the work of the request also saves the
+// response. `status` is NULL while the request runs.
 const IDEMPOTENCY_KEYS: &str = "
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     owner_id {uuid} NOT NULL,
@@ -28,8 +28,8 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     CONSTRAINT idempotency_keys_whole CHECK ((status IS NULL) = (body IS NULL))
 ) {clustered}";
 
-// The share link contains the random `id` and gives read access to the trip. The row is deleted with the
-// trip.
+// A share link contains the random `id` and gives read access to the trip. The row of the link is deleted
+// with the trip.
 const TRIP_SHARES: &str = "
 CREATE TABLE IF NOT EXISTS trip_shares (
     owner_id {uuid} NOT NULL,

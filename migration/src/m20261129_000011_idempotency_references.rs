@@ -25,7 +25,7 @@ impl MigrationTrait for Migration {
         if !manager.has_column(TABLE, COLUMN).await? {
             return Ok(());
         }
-        // The previous version of the server can't read these rows.
+        // The previous version of the server can't read rows that contain a reference.
         let delete = format!("DELETE FROM {TABLE} WHERE {COLUMN} IS NOT NULL");
         dialect::run(manager, &[&delete, &format!("ALTER TABLE {TABLE} DROP COLUMN {COLUMN}")]).await
     }

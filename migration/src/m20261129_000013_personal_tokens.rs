@@ -25,8 +25,8 @@ CREATE TABLE IF NOT EXISTS personal_tokens (
     CONSTRAINT personal_tokens_name_length CHECK ({length}(name) BETWEEN 1 AND 100)
 ) {clustered}";
 
-// `nc` is the highest nonce count of a request (RFC 7616 §3.4). The unique constraint serves as an index to
-// find old rows.
+// `nc` is the highest nonce count that a request with this nonce has used (RFC 7616 §3.4). The unique
+// constraint serves as an index to find old rows.
 const DIGEST_NONCES: &str = "
 CREATE TABLE IF NOT EXISTS digest_nonces (
     id {uuid} NOT NULL PRIMARY KEY,

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS recovery_codes (
     CONSTRAINT recovery_codes_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 ) {clustered}";
 
-// The token is random, so a plain digest is sufficient.
+// The token of a pending login is random, so a plain digest of the token is sufficient.
 const PENDING_LOGINS: &str = "
 CREATE TABLE IF NOT EXISTS pending_logins (
     token_digest {digest} NOT NULL PRIMARY KEY,

@@ -46,7 +46,8 @@ impl MigrationTrait for Migration {
             dialect::run(manager, &[&format!("CREATE INDEX {INDEX} ON security_events (created_at)")])
                 .await?;
         }
-        // From this step on, the API returns the names of events, so this event gets its final name.
+        // From this step on, the API returns the names of events, so the event of a reused refresh token gets
+        // its final name.
         let rename =
             "UPDATE security_events SET kind = 'refresh_token_reuse' WHERE kind = 'refresh_token_reused'";
         dialect::run(manager, &[rename]).await

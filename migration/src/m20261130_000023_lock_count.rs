@@ -1,4 +1,4 @@
-//! Adds the column that locks a user on all nodes of a cluster.
+//! Adds the column that a transaction increments to lock a user on all nodes of a cluster.
 
 use sea_orm_migration::prelude::{DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, async_trait};
 

@@ -46,7 +46,7 @@ impl Accounts {
         self
     }
 
-    /// Returns true if the user can't log in by any method until the address is confirmed.
+    /// Returns true if the user must confirm the address before a login by any method.
     pub fn must_confirm(&self, user: &User) -> bool {
         self.confirmation.is_first && user.email.is_some() && !user.email_verified
     }

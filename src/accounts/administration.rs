@@ -1,4 +1,5 @@
-//! Operations of operators on any account. The functions run in the transaction of the caller.
+//! The functions with which operators search, disable, import and delete accounts. They run in the
+//! transaction of the caller.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -29,8 +30,8 @@ pub async fn search(tx: &Tx, filter: &UserFilter, after: Uuid, limit: u64) -> Re
     store::administration::search(tx, filter, after, limit).await
 }
 
-/// Disables or enables an account. Returns `false` if the account is in this state already, or does not
-/// exist. After the commit, a login that is in progress can't create a session.
+/// Disables or enables an account. Returns `false` if the account already is in the requested state, or does
+/// not exist. A login that began before the commit can't create a session after the commit.
 ///
 /// # Errors
 ///
@@ -71,16 +72,17 @@ pub async fn insert_all(tx: &Tx, users: &[HashedUser]) -> Result<(), StoreError>
     store::administration::insert_all(tx, users).await
 }
 
-/// Deletes an account with all data of its user, and revokes all access tokens. `until` is a time by which
-/// the user's last access token has expired. Deletes no row if a concurrent request has deleted the account.
+/// Deletes an account with all data of its user, and revokes the user's access tokens. `until` is a time by
+/// which the last of these tokens has expired. Deletes no row if a concurrent request has deleted the
+/// account.
 ///
 /// # Errors
 ///
 /// [`StoreError`].
 pub async fn delete(tx: &Tx, user: Uuid, until: DateTime<Utc>) -> Result<Revocation, StoreError> {
     store::delete(tx, user).await?;
-    // Insert the revocation last. The other replicas must see it soon after it gets its number, and the deletion of
-    // many trips takes long.
+    // Insert the revocation last: the insert assigns its number, and the other replicas must see the row soon
+    // after that. The deletion of many trips takes long.
     let revocation = tokens::of_user(user, None, until);
     tokens::revoke(tx, &revocation).await?;
     Ok(revocation)

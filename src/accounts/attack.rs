@@ -2,10 +2,11 @@
 //! to the owner of the account, at most once a day.
 //!
 //! The failures from all client addresses on all replicas are counted in the database ([`crate::throttle`]).
-//! If there are too many failures, a conditional update succeeds on one replica only. This replica stores the
-//! report in the same transaction, so that a crash loses no report. Failures for the email address and for
-//! the username of an account are counted separately; another conditional update prevents a second report on
-//! the same day.
+//! If there are too many failures for a name, a conditional update marks the counter of the name as alerted.
+//! The update succeeds on one replica only. This replica stores the report in the same transaction, so that a
+//! crash loses no report. Failures for the email address and for the username of an account are counted
+//! separately, and each counter can cause a report. Another conditional update, on a counter of the reports
+//! about the account, prevents a second report on the same day.
 
 use futures_util::FutureExt;
 use uuid::Uuid;

@@ -4,8 +4,9 @@
 //! session of a thief, for example with a new password. Without a second check, a request of the thief that is in progress
 //! could still add a personal access token, a passkey or another email address.
 //!
-//! [`Authorization::lock`] locks the user's row. A change of the credentials, which ends all sessions and removes the
-//! flows, locks it too. If that change commits first, the check finds it. Otherwise it waits for this transaction.
+//! [`Authorization::lock`] locks the user's row. A change of the credentials, which ends all sessions and
+//! removes the flows, locks the row too. If that change commits first, `lock` returns `false`. Otherwise that
+//! change waits until the transaction of `lock` ends.
 
 use std::sync::Arc;
 

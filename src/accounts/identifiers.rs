@@ -39,7 +39,7 @@ pub struct Username {
     canonical: String,
 }
 
-/// The text is not a valid email address or not a valid username.
+/// The error for a text that is not a valid email address, or not a valid username.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidIdentifier;
 

@@ -47,7 +47,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`AccountsError::SecondFactorRequired`], and those of [`Accounts::verify_credentials`].
+    /// [`AccountsError::SecondFactorRequired`], and the errors of [`Accounts::verify_credentials`].
     pub async fn authenticate(&self, login: &LoginAttempt<'_>) -> Result<User, AccountsError> {
         let verified = match self.verify_credentials(login).await {
             Ok(user) if user.mfa_enabled => Err(AccountsError::SecondFactorRequired),

@@ -82,8 +82,8 @@ pub struct User {
     pub mfa_enabled: bool,
     /// The language for mails, a language tag (BCP 47).
     pub locale: Option<String>,
-    /// Raised when the password is replaced, a second factor becomes required or optional, or an operator
-    /// disables or enables the account.
+    /// Incremented when the password is replaced, a second factor becomes required or optional, or an
+    /// operator disables or enables the account.
     pub credentials_version: i64,
     /// When an operator disabled the account.
     pub disabled_at: Option<DateTime<Utc>>,
@@ -145,7 +145,7 @@ pub enum AccountsError {
     /// The username can't be removed, because the account has no email address to log in with.
     #[error("the only identifier of the account cannot be removed")]
     LastIdentifier,
-    /// The queue of passwords to hash is full.
+    /// The wait for a password hash is too long, or the computation of the hash has failed.
     #[error("overloaded")]
     Overloaded(#[from] Overloaded),
     /// There were too many failed attempts.

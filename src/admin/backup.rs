@@ -17,7 +17,7 @@ use crate::replicas;
 /// Why a command on backups fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageBackupsError {
-    /// The backup can't be made, read or restored. A failed check changes nothing.
+    /// The backup can't be made, read or restored. If a check of the backup failed, nothing was changed.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// A server uses the database.
@@ -77,8 +77,8 @@ pub async fn verify_backup(settings: &Settings, path: &Path) -> Result<Header, M
     Ok(backups_of(settings, Clock::system())?.unpack(path, Some(copy.path())).await?)
 }
 
-/// Replaces the database with a backup, and begins a new feed epoch. Changes nothing unless every check
-/// succeeds.
+/// Replaces the database with a backup, and begins a new feed epoch. Changes the database only after every
+/// check has succeeded.
 ///
 /// # Errors
 ///
@@ -124,14 +124,14 @@ async fn restore_sqlite(
     remove_sqlite_files(copy.path());
     let header = backups.unpack(path, Some(copy.path())).await?;
     backups.require_same_kind(path, &header)?;
-    // Apply the steps of the schema that the backup does not have, and begin the new epoch, before the copy
+    // Apply the migration steps that the backup does not have, and begin the new epoch, before the copy
     // replaces the database.
     let db = db::open_unjournaled(&db::file_url(copy.path())).await.map_err(StartError::from)?;
     let renewed = renew_epoch(settings, db).await?;
     let replaced = exists.then(|| with_suffix(file, ".before-restore"));
     if exists {
         // After a checkpoint, the old database is one file, and one rename moves it. If the checkpoint fails,
-        // because the database is damaged, the log is moved with the file.
+        // because the database is damaged, the write-ahead log is moved with the file.
         db::checkpoint(&db::file_url(file)).await;
     }
     replace(file, copy.path(), replaced.as_deref()).map_err(|source| {

@@ -20,8 +20,8 @@ pub enum ManageClientsError {
     Clients(#[from] ClientsError),
 }
 
-/// Creates a client. If `create` is true, also creates a missing database, before the first start of the
-/// server.
+/// Creates a client. If `create` is true, also creates a missing database, so that the command works before
+/// the first start of the server.
 ///
 /// # Errors
 ///

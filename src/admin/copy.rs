@@ -42,7 +42,7 @@ pub enum CopyDatabaseError {
     OtherProgram {
         /// The URL without its password.
         url: String,
-        /// The first such table.
+        /// The first table of the other program.
         table: String,
     },
     /// The target has data that was not copied from this database.
@@ -170,8 +170,8 @@ async fn use_of(url: &str) -> Result<SourceUse, CopyDatabaseError> {
     }
 }
 
-/// Returns the number of connections to a database on a server. Waits until the connections of a killed copy
-/// are closed.
+/// Returns the number of connections to a database on a server. If there are connections, waits up to
+/// [`KILLED_COPY_WAIT`] until they are closed, because they can belong to a killed copy.
 async fn connections(url: &str) -> Result<i64, CopyDatabaseError> {
     let started = Instant::now();
     loop {

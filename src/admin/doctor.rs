@@ -1,5 +1,5 @@
-//! Examines what a server needs: database, secret, clock, other servers, mail, proxy and file modes. Changes
-//! nothing.
+//! Checks what a server needs: settings, database, secret, clock, mail, proxy and file modes. Compares the
+//! server with the other servers that use the same database. Changes nothing.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -269,9 +269,10 @@ async fn check_clock(db: Result<&Db, &'static str>, clock: &Clock) -> Finding {
 async fn check_last_work(db: &Db, clock: &Clock) -> Finding {
     const CHECK: &str = "clock";
     match Leases::new(db.clone(), clock.clone()).latest_expiry().await {
-        Ok(Some(last)) if last - clock.now() > TimeDelta::minutes(10) => {
-            warning(CHECK, format!("a server did work at {last}, which is in the future: check the clock"))
-        }
+        Ok(Some(last)) if last - clock.now() > TimeDelta::minutes(10) => warning(
+            CHECK,
+            format!("a lease of a server expires at {last}, too far in the future: check the clock"),
+        ),
         Ok(_) => ok(CHECK, "the clock agrees with the database"),
         Err(error) => failed(CHECK, error_chain(&error)),
     }
@@ -287,7 +288,7 @@ async fn check_replicas(
 ) -> Vec<Finding> {
     const CHECK: &str = "replicas";
     let Some(db) = db else { return Vec::new() };
-    // With port 0 and without a public URL, each server has a different public URL.
+    // With port 0 and without the setting `public_url`, each server has a different public URL.
     let is_fixed = settings.public_url.is_some() || settings.listen.port() != 0;
     let public_url = is_fixed.then(|| settings.public_url(settings.listen));
     let examined = match replicas::examine(db, clock, secret, public_url).await {

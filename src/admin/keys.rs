@@ -13,7 +13,7 @@ use crate::tokens::{self, KeyRotation, KeySummary, TokensError};
 /// Why a command for the signing keys or the master secret failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The keys are encrypted under another master secret.
+    /// The keys are not encrypted under the configured master secret.
     #[error("this master secret does not decrypt the signing keys; nothing was changed")]
     WrongSecret,
     /// Another process changed the key ring at the same time.

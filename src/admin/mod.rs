@@ -44,7 +44,7 @@ pub use users::{
     list_user_sessions, list_users, mint_token, show_user,
 };
 
-/// Applies all pending steps of the schema. Returns every step.
+/// Applies all pending migration steps. Returns every step, with its state.
 ///
 /// # Errors
 ///
@@ -58,8 +58,8 @@ pub async fn migrate_up(settings: &Settings) -> Result<Vec<MigrationStep>, Start
     Ok(steps)
 }
 
-/// Reverts the newest `count` steps of the schema, and deletes the data that these steps added. Returns every
-/// step.
+/// Reverts the newest `count` migration steps, and deletes the data that these steps added. Returns every
+/// step, with its state.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub async fn migrate_down(settings: &Settings, count: u32) -> Result<Vec<Migrati
     Ok(steps)
 }
 
-/// Returns every step of the schema with its state.
+/// Returns every migration step, with its state.
 ///
 /// # Errors
 ///

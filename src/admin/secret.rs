@@ -99,8 +99,8 @@ async fn rotate(settings: &Settings) -> Result<SecretRotation, KeysError> {
     if keys > 0 {
         return Ok(SecretRotation::CompletedEarlierRotation { keys });
     }
-    // Write the file first. If the next step fails, the file then contains both secrets, and the command can
-    // be repeated.
+    // Write the file first. If the re-encryption fails, the file then contains the old and the new secret,
+    // and the command can be repeated.
     let was_prepared = file.advance().map_err(StartError::Secret)?;
     let keys = reencrypt(settings, &MasterSecret::from(file.secrets().clone())).await?;
     Ok(SecretRotation::Rotated {

@@ -1,4 +1,4 @@
-//! The command that rehearses an upgrade: it runs the pending steps of the schema on a copy.
+//! The command that rehearses an upgrade: it runs the pending migration steps on a copy of the database.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::db::{self, CopyError, CopyMark, MigrationState, OpenError, Rehearsal, StoreError, TemporaryFile};
 use crate::secrets::mask_url;
 
-/// Why an upgrade can't be rehearsed. A failed step is not an error, but part of the result.
+/// Why an upgrade can't be rehearsed. A failed migration step is not an error, but part of the result.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseUpgradeError {
     /// The database is on a server, and no scratch database was given.

@@ -20,7 +20,7 @@ pub(crate) fn backups_of(settings: &Settings, clock: Clock) -> Result<Backups, S
     Ok(Backups { url: settings.database_url.expose().to_owned(), dir, secret, is_encrypted, clock })
 }
 
-/// Makes a backup if steps of the schema are pending. If the database is on a server and the programs for a
+/// Makes a backup if migration steps are pending. If the database is on a server and the programs for a
 /// backup are not installed, only logs a warning, because the operator probably makes backups in another way.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
 //! Opens the database and the secret, and checks that the database, the secret and the data directory belong
 //! together.
 //!
-//! If there are files of an earlier start, a start fails if the database is missing or empty, or if it is not
-//! the database of the earlier start. Otherwise the server would serve none of the data that its users
-//! stored, and would accept new data in the wrong database. A start also fails if the secret of the database
-//! is missing. If the database is an older copy of the same database, it was restored from a backup, so the
-//! start begins a new feed epoch.
+//! If files of an earlier start exist, a start fails when the database is missing, empty, or not the database
+//! of the earlier start. Otherwise the server would serve none of the data that its users stored, and would
+//! accept new data in the wrong database. A start also fails if the secret of the database is missing. If the
+//! database is an older copy of the same database, it was restored from a backup, so the start begins a new
+//! feed epoch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -207,21 +207,21 @@ pub(crate) fn remembered(state: &DatabaseState) -> KnownDatabase {
     KnownDatabase { database, epoch, generation, clean: false }
 }
 
-/// Why the data directory could not be updated.
+/// Why the record in the data directory could not be updated.
 #[derive(Debug, thiserror::Error)]
 pub enum MarkError {
     /// An error of the database.
     #[error("failed to raise the generation of the database")]
     Store(#[from] StoreError),
-    /// An error of the file.
+    /// The record can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
 impl Identity {
-    /// If this process has written since the last call, raises the generation and records it in the data
-    /// directory. A backup from before this call is then detected as older. If the database itself was
-    /// replaced by an older database while the server runs, begins a new epoch.
+    /// If this process has written to the database since the last call, raises the generation and records it
+    /// in the data directory. A backup from before this call is then detected as older. If an older copy has
+    /// replaced the database while the server was running, begins a new epoch.
     ///
     /// # Errors
     ///

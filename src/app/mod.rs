@@ -157,7 +157,8 @@ pub async fn build(
     db::log_statements_slower_than(settings.slow_statement);
     let clock = clock.restarted();
     let Opened { db, secret, identity } = open(settings, &clock, mode).await?;
-    // Requests must never delay the poll of revocations and the renewal of leases.
+    // Use the background lane, because requests must never delay the poll of revocations, the renewal of
+    // leases or the sending of mails.
     let background = db.background();
     let leases = Leases::new(background.clone(), clock.clone());
     check_clock(&db, &clock, &leases).await.map_err(StartError::Clock)?;

@@ -34,7 +34,7 @@ pub enum StartError {
     /// The mails can't be sent with these settings.
     #[error(transparent)]
     Mail(#[from] MailSetupError),
-    /// The passkeys belong to another domain, or can't be read.
+    /// The stored passkeys do not belong to the configured domain, or can't be read.
     #[error(transparent)]
     Passkeys(#[from] PasskeysError),
     /// The signing keys can't be read.

@@ -277,7 +277,7 @@ impl Backups {
         Err(BackupError::OtherKind { path: path.display().to_string(), found: header.kind.clone(), expected })
     }
 
-    /// Loads a checked dump into the database of a server.
+    /// Loads the dump of a checked backup into the PostgreSQL or MariaDB database.
     ///
     /// # Errors
     ///

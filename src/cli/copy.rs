@@ -31,7 +31,7 @@ pub(super) fn command() -> Command {
                 .long("to")
                 .value_name("URL")
                 .required(true)
-                .help("The target: an empty database, or an earlier copy of this one"),
+                .help("The target: an empty database, or an earlier copy of the configured database"),
         )
         .arg(json_flag())
 }

@@ -72,7 +72,7 @@ where
     }
 }
 
-/// Writes the spans around the event, from the outermost span. Only libraries create such spans, at the level
+/// Writes the spans around the event, the outermost span first. Only libraries create spans, at the level
 /// `trace`.
 fn spans<S, N>(context: &FmtContext<'_, S, N>, out: &mut Writer<'_>, is_first: bool) -> fmt::Result
 where
@@ -152,8 +152,8 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        // The driver adds line breaks around a statement. If `db.statement` is empty, `summary` contains the
-        // whole statement.
+        // The database driver adds line breaks around a statement. If `db.statement` is empty, the field
+        // `summary` contains the whole statement.
         let is_statement = field.name() == "db.statement";
         let value = if is_statement { value.trim() } else { value };
         if !(is_statement && value.is_empty()) {

@@ -108,8 +108,8 @@ where
     }
 }
 
-/// Formats fields as `name=value`. The formatter of `tracing_subscriber` escapes the message, but
-/// not its line breaks, and escapes nothing in a field recorded by `Display`.
+/// Formats fields as `name=value`, with escaped values. Replaces the formatter of `tracing_subscriber`, which
+/// does not escape line breaks in the message, and escapes nothing in a field recorded by `Display`.
 struct PlainFields;
 
 impl<'w> FormatFields<'w> for PlainFields {

@@ -39,7 +39,7 @@ pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -
     }
 }
 
-/// Prints the dialogue with the mail server, even if the mail was not sent.
+/// Sends a test mail, and prints the dialogue with the mail server even if the mail was not sent.
 fn test(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let _log = logging::start(settings).map_err(CliError::NoStart)?;
     let report = block_on(admin::test_mail(settings, required(args, "address")))??;
@@ -97,7 +97,7 @@ fn mail_json(mail: &QueuedMail) -> Value {
 }
 
 fn mail_line(mail: &QueuedMail) -> String {
-    let to = mail.to.as_deref().unwrap_or("(encrypted under another secret)");
+    let to = mail.to.as_deref().unwrap_or("(not encrypted under the configured secret)");
     let next = mail.next_attempt_at.map_or(String::new(), |at| format!(", next attempt {}", instant(at)));
     let error = mail.last_error.as_deref().map_or(String::new(), |error| format!(": {error}"));
     format!(

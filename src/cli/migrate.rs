@@ -1,4 +1,4 @@
-//! `tripgate migrate`: migrates the database's schema and lists its steps.
+//! `tripgate migrate`: migrates the database's schema and lists the migration steps.
 
 use std::io::Write;
 

@@ -30,7 +30,7 @@ pub struct ActiveToken {
     pub access: Option<AccessClaims>,
 }
 
-/// The claims that a refresh token does not have.
+/// The claims of an access token or personal access token that a refresh token does not have.
 #[derive(Debug, Clone)]
 pub struct AccessClaims {
     /// The id of the token (`jti`).

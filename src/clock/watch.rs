@@ -65,8 +65,8 @@ impl Watch {
         }
     }
 
-    /// Compares the difference between the two clocks with the difference at the start of the server or after the last
-    /// jump. Returns true unless the work is paused.
+    /// Compares the difference between the system clock and the monotonic clock with the difference at the
+    /// start of the server or after the last jump. Returns false while the work is paused.
     pub(super) fn is_steady(&mut self, now: Reading) -> bool {
         let jump = now.offset().saturating_sub(self.current_offset);
         if jump.saturating_abs() > TOLERANCE_MILLIS {

@@ -51,8 +51,8 @@ impl Reader {
         (!raw.value.is_empty()).then_some(raw.written.as_str())
     }
 
-    /// Returns the problem if no browser can use the passkeys. Returns `None` if one of the values is
-    /// invalid, because an invalid value is reported separately.
+    /// Returns the problem if no browser can use the passkeys. Returns `None` if one of the settings that
+    /// this check uses is invalid, because an invalid value is reported separately.
     fn unusable_passkeys(&self, settings: &Settings) -> Option<String> {
         let passkeys = &settings.passkeys;
         let is_valid = |name, is_parsed: bool| is_parsed || self.written(name).is_none();

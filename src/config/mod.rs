@@ -95,7 +95,7 @@ pub struct AuthMethods {
 pub struct Settings {
     /// Address and port of the API.
     pub listen: SocketAddr,
-    /// The public URL as configured, without a trailing slash. [`Settings::public_url()`] has a default.
+    /// The public URL, without a trailing slash. If absent, [`Settings::public_url()`] returns a default.
     pub public_url: Option<String>,
     /// Directory of the database, the master secret and undelivered mails.
     pub data_dir: PathBuf,
@@ -181,7 +181,7 @@ pub struct Settings {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// One entry for each setting, in the order of the table.
+    /// One entry for each setting, in the order of [`settings::SETTINGS`].
     pub origins: Vec<Origin>,
 }
 
@@ -364,8 +364,8 @@ impl Reader {
         parse(setting.default, &setting.kind).unwrap_or(fallback)
     }
 
-    /// Parses a setting that can be absent, or whose default depends on other settings. Without a default, an
-    /// empty text means that the setting is absent, because deployment tools write absent values like this.
+    /// Parses a setting that can be absent, or whose default depends on other settings. If it has no default,
+    /// an empty text means that it is absent, because deployment tools write absent values like this.
     fn optional<T>(
         &mut self,
         name: &'static str,

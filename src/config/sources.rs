@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::error;
 use super::settings::{PREFIX, SETTINGS, Setting, TEST_PREFIX, find};
 
-/// The file that is read if the operator names none.
+/// The file that is read if the operator names no file.
 const DEFAULT_FILE: &str = "tripgate.toml";
 
 /// The text of one setting.
@@ -25,7 +25,7 @@ pub(super) struct RawValue {
     pub(super) from: String,
 }
 
-/// The input of all sources. Tests pass other values than those of the real environment.
+/// The input of all sources. Tests pass their own values instead of the real environment.
 pub(super) struct Sources<'a> {
     /// The working directory.
     pub(super) dir: &'a Path,
@@ -179,8 +179,8 @@ impl RawSettings {
     }
 }
 
-/// Returns the reason of a TOML error, unless the reason repeats a part of the line, because this part can be
-/// a secret.
+/// Returns the reason of a TOML error, in parentheses. Returns an empty text if the reason repeats a part of
+/// the value, because this part can be a secret.
 fn toml_reason(text: &str, line: usize, message: &str) -> String {
     const MIN_PART: usize = 4;
     let line = text.lines().nth(line - 1).unwrap_or_default();

@@ -69,8 +69,8 @@ impl ServerLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // The id serves only for the error message of a second server. If the disk is full, the id is
-        // missing.
+        // The process id serves only for the error message of a second server. If the disk is full, the lock
+        // file stays empty.
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         if let Err(error) = written {
             tracing::debug!(%error, "failed to write the process id to the lock file");

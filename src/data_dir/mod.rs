@@ -63,7 +63,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Returns whether the disk or the quota is full.
+    /// Returns whether the error means that the disk is full or a quota is reached.
     pub fn is_storage_full(&self) -> bool {
         matches!(self, Self::File { source, .. } if is_storage_full(source))
     }

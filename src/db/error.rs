@@ -11,8 +11,8 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// Why a query or a transaction failed. The driver's error is only for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// A row violates a unique constraint. A function must return this error, because only SQLite can
-    /// continue a transaction after this error.
+    /// A row violates a unique constraint. The function of the transaction must then return an error, because
+    /// only SQLite can continue a transaction after this violation.
     #[error("a row violates a unique constraint")]
     UniqueViolation(#[source] Arc<DbErr>),
     /// A row violates a foreign key: the row that the foreign key refers to does not exist.
@@ -41,7 +41,8 @@ pub enum StoreError {
     Other(#[source] Arc<DbErr>),
 }
 
-/// The error of a module. An error of the database can be its cause.
+/// An error that a read or a transaction can return: a [`StoreError`], or an error of another module, such as
+/// `TripsError`, whose cause can be a [`StoreError`].
 pub trait HasStoreError: From<StoreError> + Send + 'static {
     /// Returns the database error that caused this error, if any.
     fn store(&self) -> Option<&StoreError>;
@@ -54,7 +55,7 @@ impl HasStoreError for StoreError {
 }
 
 impl StoreError {
-    /// Returns the error for a conditional update whose row has changed since the same transaction read it.
+    /// Returns the error for a conditional update of a row that has changed since the transaction read it.
     pub fn conflict() -> Self {
         Self::Conflict(None)
     }

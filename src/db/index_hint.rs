@@ -4,9 +4,9 @@ use std::iter;
 
 use sea_orm::{DbBackend, Statement};
 
-/// Adds a hint that makes SQLite, MySQL and MariaDB search `table` through `index`, because their planners
-/// ignore how long a list of values is. The query stays unchanged for `PostgreSQL`, which has no hints and
-/// plans by its statistics.
+/// Adds a hint that makes SQLite, MySQL and MariaDB search `table` through `index`. Without the hint, their
+/// planners can choose a slower index, because they ignore how many values a list in the query has. The query
+/// stays unchanged for PostgreSQL, which has no hints and plans by its statistics.
 #[must_use]
 pub fn with_index(statement: Statement, table: &str, index: &str) -> Statement {
     with_indexes(statement, table, &[index])

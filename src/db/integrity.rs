@@ -57,8 +57,8 @@ impl Db {
     }
 }
 
-/// Returns the first fault of the database. If a page can't be read at all, SQLite's check itself fails; its
-/// error is then returned as the fault.
+/// Returns the first fault of the database. If SQLite's check itself fails, because a page can't be read at
+/// all, returns the error of the check as the fault.
 pub(super) async fn find_fault(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
     let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA quick_check(1)");
     let row = match connection.query_one_raw(statement).await {
@@ -66,6 +66,6 @@ pub(super) async fn find_fault(connection: &DatabaseConnection) -> Result<Option
         row => row?,
     };
     let result: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    // A fault can have several lines, but a message is one line.
+    // SQLite can describe a fault in several lines, but an error message has only one line.
     Ok(result.filter(|result| result != "ok").map(|result| result.replace('\n', " ")))
 }

@@ -29,8 +29,8 @@ impl Lane {
     /// Returns the number of read-only connections to SQLite.
     pub(super) fn sqlite_readers(self) -> u32 {
         match self {
-            // SQLite serves most reads from memory, so more connections than cores would only use more memory
-            // for their caches.
+            // SQLite serves most reads from memory, so the cores limit the number of reads per second. More
+            // connections than cores would only use more memory for their caches.
             Self::Requests => 4,
             // A search keeps a core busy. At least half of the cores remain for requests, if there are two or
             // more.
@@ -42,8 +42,8 @@ impl Lane {
         }
     }
 
-    /// Returns the maximum number of threads of `row_readers`. Searches have none: on a thread of the
-    /// requests, a search would delay other reads for long, and would not run at a lower priority.
+    /// Returns the maximum number of threads of `row_readers`. Only requests use such threads. A search on
+    /// one of these threads would delay other reads for long, and would run at the normal priority.
     pub(super) fn row_readers(self) -> usize {
         match self {
             Self::Requests => 4,

@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_mins(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the lock of a killed process blocks other processes on MySQL, in seconds.
 const LEASE_SECS: u64 = 60;
-/// The interval between two renewals.
+/// The interval between two renewals of the lock.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 /// Maximum number of attempts after errors that the concurrent start of another process causes.
 const ATTEMPTS: u32 = 10;

@@ -100,7 +100,7 @@ pub async fn open_existing(url: &str) -> Result<Db, OpenError> {
     open(url).await
 }
 
-/// Returns whether the database has no schema, or is a SQLite file that does not exist. Creates nothing.
+/// Returns true if the database has no schema, or if the SQLite file does not exist. Creates nothing.
 ///
 /// # Errors
 ///
@@ -389,8 +389,8 @@ fn require_existing(url: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Returns whether there is no SQLite database: the file is missing or empty, and so is its write-ahead log. Returns
-/// false if a file can't be checked, so that opening the database reports the error.
+/// Returns true if the SQLite file and its write-ahead log are each missing or empty. Returns false if one of
+/// them can't be checked, so that opening the database reports the error.
 fn is_missing(path: &Path) -> bool {
     let is_empty = |path: &Path| {
         std::fs::metadata(path).map_or_else(|error| error.kind() == NotFound, |file| file.len() == 0)

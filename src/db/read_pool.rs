@@ -58,7 +58,7 @@ impl Session {
         let deadline = Arc::new(StatementDeadline::never());
         let running = Arc::clone(&deadline);
         let mut has_normal_priority = true;
-        // SQLite calls the handler on the connection's thread. The handler returns false to interrupt the
+        // SQLite calls this progress handler on the connection's thread. Returning false interrupts the
         // query.
         let check = move || {
             if lane == Lane::Searches && mem::replace(&mut has_normal_priority, false) {
@@ -80,7 +80,7 @@ impl Inner {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes an idle connection, or opens a connection. The caller holds a permit.
+    /// Takes an idle connection, or opens a connection. The caller must hold a permit.
     async fn session(&self) -> Result<Session, DbErr> {
         let idle = self.idle().pop();
         let session = match idle {

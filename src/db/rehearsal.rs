@@ -12,7 +12,7 @@ use super::sqlite_files::wal_of;
 use super::sqlite_writer::immediate;
 use super::{OpenError, open};
 
-/// A step that was run on a copy.
+/// A migration step that was run on a copy of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RehearsedStep {
     /// The name of the step.
@@ -26,7 +26,7 @@ pub struct RehearsedStep {
 /// The result of a rehearsal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsal {
-    /// The pending steps, up to the first that failed.
+    /// The pending steps, up to and including the first step that failed.
     pub steps: Vec<RehearsedStep>,
     /// The size of the copy before the steps, in bytes.
     pub bytes_before: u64,
@@ -48,8 +48,8 @@ pub async fn migrate_first(url: &str, count: usize) -> Result<(), OpenError> {
     migrated.map_err(failed)
 }
 
-/// Runs the pending steps on a copy, as the start of a server would run them, and measures them. If a step
-/// fails, the result contains its error.
+/// Runs the pending steps on the copy at `url`, as the start of a server would run them, and measures them.
+/// If a step fails, the result contains its error.
 ///
 /// # Errors
 ///

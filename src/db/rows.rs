@@ -75,7 +75,8 @@ pub enum SqliteValue<'a> {
 }
 
 impl SqliteRows {
-    /// Creates an empty result with this number of columns, and with enough space for most pages of a list of trips.
+    /// Creates an empty result with this number of columns, and with enough space for most pages of a list of
+    /// trips.
     pub(super) fn new(columns: usize) -> Self {
         Self { columns, cells: Vec::with_capacity(columns * 24), bytes: Vec::with_capacity(4096) }
     }

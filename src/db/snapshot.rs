@@ -33,7 +33,8 @@ pub fn file_url(path: &Path) -> String {
     format!("sqlite://{}", path.to_string_lossy().replace('%', "%25").replace('?', "%3F"))
 }
 
-/// Copies a SQLite database to a new file, in one consistent state. A reader in WAL mode blocks no writer.
+/// Copies a SQLite database to a new file, in one consistent state. The copy blocks no writer, because it is
+/// a reader in WAL mode.
 ///
 /// # Errors
 ///
@@ -43,7 +44,7 @@ pub async fn snapshot(url: &str, to: &Path) -> Result<(), StoreError> {
     let copied = async {
         let mut connection = pool.get_sqlite_connection_pool().acquire().await?.detach();
         let mut progress = Progress::new(to);
-        // SQLite calls the handler on the connection's thread.
+        // SQLite calls this progress handler on the connection's thread, so a pause delays only the copy.
         let proceed = move || {
             progress.pause();
             true

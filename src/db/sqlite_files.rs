@@ -20,7 +20,7 @@ pub(super) struct SqliteFiles(Arc<Inner>);
 struct Inner {
     database: PathBuf,
     file: Option<(PathBuf, FileId)>,
-    /// The write-ahead log, which does not exist yet after a start on a full disk.
+    /// The write-ahead log. Not set after a start on a full disk: the log does not exist yet.
     log: OnceLock<(PathBuf, FileId)>,
     is_lost: AtomicBool,
     damage: OnceLock<String>,
@@ -125,7 +125,7 @@ pub fn remove_sqlite_files(path: &Path) {
 }
 
 /// A temporary SQLite database, or another temporary file. Dropping the value removes its files, also if the
-/// work is aborted.
+/// task that uses them is aborted.
 #[derive(Debug)]
 pub struct TemporaryFile(PathBuf);
 

@@ -60,7 +60,7 @@ trait Job: Send {
     fn reset(&mut self);
     /// Returns the database error of the last run, if any.
     fn store_error(&self) -> Option<&StoreError>;
-    /// Sends the caller the result of the last run, or why it was not committed.
+    /// Sends the caller the result of the last run, or the reason why this run was not committed.
     fn reply(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -120,8 +120,8 @@ where
     fn reply(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
-            // Return the error of the function and not that of the transaction, because the function changed
-            // nothing.
+            // The function failed without a change, so the failed commit is irrelevant. Return the error of
+            // the function.
             (Err(_), Some(Err(error))) => Err(error),
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::internal("a function was committed before it ran").into()),

@@ -3,7 +3,7 @@
 //! The driver runs each SQLite connection on a separate thread. The round trip to that thread takes longer
 //! than a small statement. Batching is justified by two benchmarks of `benches/run` (results in
 //! `docs/benchmarks.md`): `POST /api/v1/sync` of 500 operations, and `POST /api/v1/trips` from 64 clients.
-//! The driver caches prepared statements by SQL text. Each batch has one text. To keep the number of
+//! The driver caches prepared statements by SQL text, and each batch is one text. To keep the number of
 //! different texts small, statements are joined only in a few ways.
 
 use std::mem;

@@ -64,7 +64,7 @@ where
             }
             let committed = tx.commit().await;
             if committed.as_ref().is_err_and(|failed| failed.error.is_retryable()) {
-                // The transaction was not committed, so the caller can abandon the write again.
+                // The COMMIT had no effect, so the caller can abandon the write until the next COMMIT.
                 gate.reset();
             }
             committed.map_err(|failed| failed.error)?;

@@ -21,7 +21,7 @@ use super::statement_batch::{self, StatementBatch};
 pub struct Tx {
     connection: Connection,
     changed: AtomicBool,
-    /// The deferred changes of all functions. `None` unless several functions share the transaction.
+    /// The deferred changes of all functions. `Some` only in a transaction that several functions share.
     deferred: Option<Mutex<Vec<StatementBatch>>>,
     /// Why a deferred change failed. The results of all functions are then invalid.
     deferred_error: OnceLock<StoreError>,
@@ -193,8 +193,8 @@ fn log(sql: &str) {
 }
 
 /// Moves the value of a bound `LIMIT` into the SQL text. SQLite parses a prepared statement again if its
-/// `LIMIT` is bound to a new value, which costs more than running it. There are few limits, so there are few
-/// texts.
+/// `LIMIT` is bound to a new value, which costs more than running it. Queries use few different limits, so
+/// there are few different texts to cache.
 fn with_literal_limit(mut statement: Statement) -> Statement {
     const BOUND: &str = " LIMIT ?";
     if statement.db_backend == DbBackend::Sqlite

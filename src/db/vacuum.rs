@@ -37,8 +37,8 @@ impl Db {
     }
 }
 
-/// Returns some free pages of a SQLite file to the file system, unless few pages are free. Returns the number
-/// of pages that are still free.
+/// Releases up to [`VACUUM_PAGES`] free pages of a SQLite file, if more than [`FREE_PAGES`] are free. Returns
+/// the number of pages that are still free.
 async fn vacuum_step(tx: &Tx) -> Result<u64, StoreError> {
     let free = free_pages(tx).await?;
     if free <= FREE_PAGES {

@@ -67,7 +67,8 @@ pub struct Renewed {
 }
 
 /// The version above which a new trip starts if its id was possibly in use before the database was restored
-/// from a backup. A client that still has the old trip must not mistake the new trip for the old one.
+/// from a backup. A client that still has the earlier trip with this id must not mistake the new trip for the
+/// earlier one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct VersionFloor {
     version: i64,
@@ -161,7 +162,7 @@ impl Epochs {
         self.db.write((), |tx, ()| advance(tx).boxed()).await
     }
 
-    /// Begins a new epoch. The duration is proportional to the number of trips.
+    /// Begins a new epoch. The time that this call takes is proportional to the number of trips.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ pub const PAGE_MAX: u16 = 100;
 const DEVICES_MAX: u64 = 100;
 /// The number of rows that one transaction of a sweep deletes.
 const SWEEP_BATCH: u64 = 500;
-/// The prefix that separates cursors of events from all other messages under the same key.
+/// The prefix that separates cursors of events from all other messages that the same key signs.
 const CURSOR_CONTEXT: &[u8] = b"events v1";
 
 /// A device, as it describes itself.

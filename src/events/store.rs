@@ -58,7 +58,7 @@ pub(super) async fn user_exists(tx: &Tx, owner: Uuid) -> Result<bool, StoreError
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
-/// Returns the events before `before` and after `since`, the newest first.
+/// Returns up to `limit` events after `since` whose ids are less than `before`, the newest first.
 pub(super) async fn list(
     tx: &Tx,
     owner: Uuid,
@@ -77,7 +77,7 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(Event::from).collect())
 }
 
-/// Returns the time and the address of the newest events of a kind since a time.
+/// Returns the times and addresses of the newest `limit` events of this kind that happened after `since`.
 pub(super) async fn recent(
     tx: &Tx,
     owner: Uuid,
@@ -85,7 +85,7 @@ pub(super) async fn recent(
     since: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<(DateTime<Utc>, Option<String>)>, StoreError> {
-    // The id begins with the time, so only the newest rows of the account are read.
+    // An id begins with the time, so the filter by id reads only the newest rows of the account.
     let rows: Vec<(i64, Option<String>)> = security_events::Entity::find()
         .select_only()
         .columns([security_events::Column::CreatedAt, security_events::Column::Ip])

@@ -78,7 +78,7 @@ const OF_TRIPS: &[Kind] =
     &[Kind::IdempotencyKeys, Kind::SyncOperations, Kind::Trips, Kind::DeletedTrips, Kind::Shares];
 
 impl Kind {
-    /// Returns the name of the list of these records in the export.
+    /// Returns the name of the list in the export that contains the records of this kind.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
@@ -97,7 +97,7 @@ impl Kind {
         }
     }
 
-    /// Returns the maximum number of these records on a page.
+    /// Returns the maximum number of records of this kind on a page.
     const fn page(self) -> u64 {
         match self {
             Self::Trips => TRIPS_PAGE,
@@ -116,9 +116,9 @@ enum Key {
 /// A position in an export.
 #[derive(Debug, Clone)]
 pub struct Position {
-    /// The current kind and the kinds that follow it in the same list. Never empty.
+    /// The current kind, and the kinds after it in `OF_ACCOUNT` or `OF_TRIPS`. Never empty.
     kinds: &'static [Kind],
-    /// The list of kinds that follows the list of `kinds`.
+    /// The kinds that follow the last of `kinds`: `OF_TRIPS`, or empty.
     rest: &'static [Kind],
     /// The key of the last record before the position, if the record is of the current kind.
     after: Option<Key>,

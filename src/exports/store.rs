@@ -72,7 +72,7 @@ macro_rules! page {
     }};
 }
 
-/// Returns a page of records of a kind after a key, and the key of the last record.
+/// Returns the page of records of this kind after the key `after`, and the key of the page's last record.
 pub(super) async fn page(
     tx: &Tx,
     mail: &Mail,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Flows, store, token};
 use crate::db::{StoreError, Tx};
 
-/// The addresses that an undo of a change can restore.
+/// The former addresses that the undo of a change of address can restore.
 #[derive(Debug)]
 pub struct ReservedAddresses<'a> {
     flows: &'a Flows,
@@ -35,8 +35,8 @@ impl Flows {
     }
 }
 
-/// Invalidates all unused flows of a user, except those that undo a change of address or end a session. A
-/// thief who uses the account must not be able to invalidate those.
+/// Invalidates all unused flows of a user, except those that undo a change of address or end a session: a
+/// thief who uses the account must not be able to invalidate these two kinds of flows.
 ///
 /// # Errors
 ///

@@ -69,7 +69,7 @@ pub struct NewFlow<'a> {
     /// Whether the code is sufficient without a password. True if the code was requested by a sign-up, or
     /// with an access token of the account.
     pub is_bound: bool,
-    /// For an undo: whether the former address was confirmed.
+    /// For the undo of a change of address: whether the former address was confirmed.
     pub was_verified: bool,
     /// For a sign-up with an address that already has an unconfirmed account: the hash of the new password.
     pub password_hash: Option<String>,
@@ -134,7 +134,7 @@ pub struct Flow {
     pub session: Option<Uuid>,
     /// Whether the code is sufficient without a password.
     pub is_bound: bool,
-    /// For an undo: whether the former address was confirmed.
+    /// For the undo of a change of address: whether the former address was confirmed.
     pub was_verified: bool,
     /// For a sign-up with an address that already has an unconfirmed account: the hash of the new password.
     pub password_hash: Option<String>,
@@ -257,7 +257,7 @@ impl Flows {
         Ok(Some(flow))
     }
 
-    /// Marks a flow as used. Returns `false` if it was used or superseded, or has expired.
+    /// Marks a flow as used. Returns `false` if it was already used or superseded, or has expired.
     ///
     /// # Errors
     ///
@@ -318,8 +318,8 @@ impl Flows {
         store::is_reserved(tx, &subject, except, self.clock.now()).await
     }
 
-    /// Deletes expired flows and failures that are no longer counted. Call it only while [`Clock::is_steady`]
-    /// returns true.
+    /// Deletes expired flows, and deletes failures that are no longer counted. Call this function only while
+    /// [`Clock::is_steady`] returns true.
     ///
     /// # Errors
     ///

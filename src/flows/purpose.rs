@@ -67,7 +67,7 @@ impl Purpose {
         }
     }
 
-    /// Returns whether the mail contains the code. The mails of the other purposes contain only a link.
+    /// Returns true if the mail contains a code, and false if the mail contains only a link.
     pub(super) const fn has_code(self) -> bool {
         !matches!(self, Self::UndoChange | Self::SecureAccount | Self::EndSession)
     }

@@ -62,7 +62,8 @@ fn is_unused() -> Condition {
     Condition::all().add(Column::UsedAt.is_null()).add(Column::SupersededAt.is_null())
 }
 
-/// Returns the condition that a flow is open, or is a confirmation whose use can still be repeated.
+/// Returns the condition that a flow is unused and has not expired, or is a used confirmation that can still
+/// be repeated.
 fn is_usable(now: DateTime<Utc>) -> Condition {
     let open = is_unused().add(Column::ExpiresAt.gt(now.timestamp_millis()));
     let repeatable = [Purpose::ConfirmAddress, Purpose::ChangeAddress].map(Purpose::name);
@@ -79,7 +80,7 @@ fn end(now: DateTime<Utc>) -> UpdateMany<Entity> {
         .filter(is_unused())
 }
 
-/// Invalidates the other unused flows of the same purpose and subject.
+/// Invalidates all unused flows that have the purpose and the subject of `flow`, except `flow` itself.
 pub(super) async fn supersede(tx: &Tx, flow: &BegunFlow) -> Result<(), StoreError> {
     end(flow.created_at)
         .filter(Column::Subject.eq(flow.row.subject.clone()))
@@ -125,7 +126,8 @@ pub(super) async fn find_usable(tx: &Tx, id: Uuid, now: DateTime<Utc>) -> Result
     Ok(row.and_then(Flow::from_row))
 }
 
-/// Counts a failure of the subject. Returns the number of failures since the window began.
+/// Counts a failure of the subject. Returns the number of failures in the current window of
+/// [`FAILURE_WINDOW`], which begins with the first failure.
 pub(super) async fn count_failure(tx: &Tx, subject: &[u8], now: DateTime<Utc>) -> Result<i64, StoreError> {
     use flow_failures::{Column, Entity};
     let is_over = || Expr::col((Entity, Column::Since)).lte((now - FAILURE_WINDOW).timestamp_millis());
@@ -163,7 +165,7 @@ pub(super) async fn forget_failure(tx: &Tx, subject: &[u8]) -> Result<(), StoreE
     Ok(())
 }
 
-/// Marks a flow as used. Returns `false` if it was used or superseded, or has expired.
+/// Marks a flow as used. Returns `false` if it was already used or superseded, or has expired.
 pub(super) async fn close(tx: &Tx, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = Entity::update_many()
         .col_expr(Column::UsedAt, Expr::value(now.timestamp_millis()))

@@ -39,7 +39,7 @@ fn link_context(purpose: Purpose) -> String {
     format!("link v1 {}:", purpose.name())
 }
 
-/// Returns the stored MAC of a code.
+/// Returns the MAC over a code and the id of its flow. The database stores this MAC.
 pub(super) fn code_tag(mac: &MacKey, flow: Uuid, code: &str) -> [u8; 32] {
     tag(mac, &code_message(flow, code))
 }

@@ -86,7 +86,7 @@ type OfUsers = (
     DocumentOnly<PersonalTokensApi>,
 );
 
-/// The other operations, without services.
+/// The operations that are neither in [`Logins`] nor in [`OfUsers`], without services.
 type Others = (
     DocumentOnly<ExportsApi>,
     DocumentOnly<TripsApi>,
@@ -101,7 +101,7 @@ type Others = (
 /// All operations, without services.
 type Operations = (Logins, OfUsers, Others);
 
-/// Returns the same operations without services. Only the document can be read from them.
+/// Returns the operations of [`api`] without services. They serve only to read the document.
 pub(super) fn document() -> OpenApiService<impl OpenApi, ()> {
     describe(Operations::default())
 }

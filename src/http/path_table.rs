@@ -54,7 +54,7 @@ impl PathTable {
         let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
         let mut table: Vec<_> =
             paths.filter_map(|(path, item)| PathEntry::from_item(document, path, item)).collect();
-        // The pages are not in the document. They support GET only.
+        // The pages are not in the document. They support only GET and HEAD.
         table.extend(super::docs::paths().map(|path| PathEntry {
             segments: segments(path),
             template: template(path),

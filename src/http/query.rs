@@ -11,8 +11,8 @@ use crate::web::query::UnknownParameters;
 /// rejects the parameter: an operation that does not use the parameter ignores it.
 const TOKEN: &str = "token";
 
-/// Returns whether the percent-encoded bytes are not UTF-8. The decoder replaces such bytes by a replacement
-/// character.
+/// Returns true if the query has percent-encoded bytes that are not UTF-8. The decoder replaces such bytes by
+/// a replacement character.
 pub(super) fn is_not_utf_8(query: &str) -> bool {
     let is_replaced = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
     query.contains('%')

@@ -1,9 +1,10 @@
 //! Invites: codes with which people sign up if the server requires an invitation.
 //!
 //! Only the operator creates codes. A code is random and shown once. The database stores a digest of the
-//! code. Each new account counts as one use of its code. A conditional statement counts the use in the
-//! transaction that creates the account, so concurrent sign-ups never exceed the allowed number of uses.
-//! The database does not record which accounts were created with an invite.
+//! code. Each new account counts as one use of its code. An `UPDATE` counts the use in the transaction that
+//! creates the account. The `UPDATE` matches only a code that has uses left, so concurrent sign-ups never
+//! exceed the allowed number of uses. The database does not record which accounts were created with an
+//! invite.
 
 mod code;
 mod store;

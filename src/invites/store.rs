@@ -50,7 +50,7 @@ pub(super) async fn remove(tx: &Tx, id: Uuid) -> Result<bool, StoreError> {
     Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
 }
 
-/// Returns the condition that the code can be used.
+/// Returns a condition that selects the row of the code if the code can be used at `now`.
 fn usable(code: &InviteCode, now: DateTime<Utc>) -> Condition {
     let is_valid =
         Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now.timestamp_millis()));

@@ -64,8 +64,8 @@ impl Leases {
     }
 
     /// Returns the latest expiry of all leases, in the past or the future; `None` if there are no leases. A
-    /// replica acquires a lease directly before it runs the job. The last job therefore began before this
-    /// time, by at most the duration of a lease.
+    /// replica acquires a lease directly before it runs the job. The last job therefore began at most
+    /// the duration of a lease before this time.
     ///
     /// # Errors
     ///

@@ -79,7 +79,8 @@ pub(super) struct Shared<E> {
 /// Returns the configuration of HTTP/1.1 and HTTP/2.
 pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Responses are small, so copying them into one buffer and writing it costs less than a vectored write.
+    // Responses are small, so copying them into one buffer and writing the buffer costs less than a vectored
+    // write.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES as usize).writev(false);
     builder
         .http2()

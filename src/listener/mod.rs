@@ -57,7 +57,7 @@ const RESERVED_DESCRIPTORS: usize = 64;
 const ABORT_WAIT: Duration = Duration::from_millis(500);
 
 /// Maximum number of bytes that the kernel buffers per connection and has not sent yet. By default the kernel
-/// buffers megabytes. While a phone reads at 2 KiB/s, the kernel then reports no progress for half a minute.
+/// buffers megabytes, and reports no progress for half a minute while a phone reads at 2 KiB/s.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 16 * 1024;
 
@@ -177,7 +177,8 @@ pub fn inherited() -> io::Result<Option<TcpListener>> {
 }
 
 fn bound_unsent_bytes(listener: &TcpListener) {
-    // Connections inherit this option. Other systems report a slow reader's progress in larger steps.
+    // Connections inherit TCP_NOTSENT_LOWAT from the listener. Systems other than Linux, where this function
+    // does not set the option, report the progress of a slow reader in larger steps.
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
         warn!(%error, "failed to set TCP_NOTSENT_LOWAT");

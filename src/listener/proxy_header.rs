@@ -2,10 +2,11 @@
 //! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
 //! The address of the peer alone decides whether a connection begins with a header, never the bytes that
-//! arrive: otherwise any client could choose its own address. A listed proxy must send a header; the server
-//! closes a connection of the proxy without a valid header. On a connection of any other peer, a header is a
-//! malformed request. Invariants: reading a header consumes no byte beyond the header; a header has at most
-//! 2,064 bytes and arrives within [`super::Limits::header`]. Version 1, which is text, is rejected.
+//! arrive: otherwise any client could choose its own address. A trusted proxy must send a header; the server
+//! closes a connection of a trusted proxy that has no valid header. On a connection of any other peer, a
+//! header is a malformed request. Invariants: reading a header consumes no byte beyond the header; a header
+//! has at most 2,064 bytes and arrives within [`super::Limits::header`]. Version 1, which is text, is
+//! rejected.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

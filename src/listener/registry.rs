@@ -79,8 +79,8 @@ impl Peer {
     fn new(address: SocketAddr) -> Self {
         Self(match address.ip().to_canonical() {
             IpAddr::V4(ip) => u64::from(ip.to_bits()),
-            // This number never equals the number of an IPv4 address, because no global unicast address
-            // begins with 32 zero bits.
+            // This number never equals the number of an IPv4 address, which begins with 32 zero bits, because
+            // no global unicast IPv6 address begins with 32 zero bits.
             IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
         })
     }

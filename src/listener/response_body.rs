@@ -1,4 +1,4 @@
-//! A response body that keeps its request in flight until hyper has taken its last byte.
+//! A response body that keeps its request in flight until hyper has taken the last byte of the body.
 //!
 //! hyper passes a whole body to its HTTP/2 layer as soon as one byte of the client's window is free, and the
 //! body stays there while the window is closed. Invariants: a request is in flight for as long as its body,
@@ -15,8 +15,8 @@ use http_body_util::combinators::BoxBody;
 
 use super::activity::{InFlight, PendingBody};
 
-/// Maximum size of one frame. On HTTP/1.1, hyper copies each frame, and polls for no further frame while the
-/// client does not read.
+/// Maximum size of one frame. On HTTP/1.1, this size limits the memory for a client that does not read: hyper
+/// copies each frame, and polls for no further frame until the client reads.
 const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
 /// A body that keeps its request in flight.

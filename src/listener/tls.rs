@@ -83,7 +83,7 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Returns the state of both files, or `None` if one of the files can't be read.
+/// Returns the states of the certificate file and the key file, or `None` if one of them can't be read.
 fn states(cert: &Path, key: &Path) -> Option<[FileState; 2]> {
     let state = |path: &Path| {
         let file = std::fs::metadata(path).ok()?;
@@ -116,7 +116,7 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, ServerError> {
 ///
 /// # Errors
 ///
-/// If the protocol versions are not supported.
+/// If the cryptography provider does not support the default versions of TLS.
 pub fn tls(certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>, ServerError> {
     let unusable = |source: rustls::Error| ServerError::Certificate {
         cert: certificate.cert.clone(),

@@ -41,8 +41,8 @@ pub(super) fn share(
 }
 
 impl UnreadBody {
-    /// Discards the bytes that have arrived. Returns whether more bytes are to come, or more than
-    /// [`MAX_BYTES`] were unread.
+    /// Discards the bytes that have arrived. Returns true if further bytes have not arrived yet, if more than
+    /// [`MAX_BYTES`] were unread, or if reading fails.
     pub(super) fn has_rest(self) -> bool {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut discarded = 0;

@@ -97,8 +97,8 @@ fn text(recent: &[Recent]) -> String {
     items.join(" ")
 }
 
-/// Returns whether the mailbox may get another mail. The first mail of a reserved kind in an hour and in a
-/// day always fits.
+/// Returns whether the mailbox may get another mail. The first mail of a reserved kind within an hour ignores
+/// the hourly limit, and the first one within a day ignores the daily limit.
 fn fits(recent: &[Recent], kind: MailKind, now_millis: i64) -> bool {
     let within = |since: i64, max: usize| {
         let period = || recent.iter().filter(|mail| mail.at > since);

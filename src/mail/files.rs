@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// Writes a mail to `<dir>/<id>.eml`, replacing an earlier attempt. A reader sees the whole file or none.
-/// Returns the path of the file.
+/// Writes a mail to `<dir>/<id>.eml`, and replaces the file of an earlier attempt. A reader sees the whole
+/// file or none. Returns the path of the file.
 pub(super) fn write(dir: &Path, id: Uuid, message: &[u8]) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let (path, temporary) = (dir.join(format!("{id}.eml")), dir.join(format!(".{id}.tmp")));

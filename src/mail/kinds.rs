@@ -64,9 +64,10 @@ impl MailKind {
         }
     }
 
-    /// Returns the letter of a kind whose first mail within an hour and a day always fits the budget of its
-    /// mailbox. Without this reserve, an attacker could use up the budget of a mailbox to suppress the mails
-    /// that protect an account.
+    /// Returns the letter of a reserved kind, or `None` for the other kinds. The first mail of a reserved
+    /// kind within an hour ignores the hourly limit of the mailbox, and the first one within a day ignores
+    /// the daily limit. Without this reserve, an attacker could use up the budget of a mailbox to suppress
+    /// the mails that protect an account.
     pub(super) fn reserved_letter(self) -> Option<char> {
         match self {
             Self::ResetPassword => Some('r'),

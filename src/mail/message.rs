@@ -31,7 +31,7 @@ pub(super) struct Sender(Mailbox);
 /// A message for one recipient.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// The addresses for the mail server.
+    /// The addresses of the sender and the recipient in the SMTP commands.
     pub(super) envelope: Envelope,
     /// The message.
     pub(super) bytes: Vec<u8>,
@@ -82,7 +82,7 @@ impl Sender {
     }
 }
 
-/// Why a message can't be built. Such a mail can never be sent.
+/// Why a message can't be built. A mail with this error can never be sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MessageError {
     #[error("the address of the recipient is invalid")]

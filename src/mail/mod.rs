@@ -65,8 +65,8 @@ const LIST_MAX: u64 = 10_000;
 /// A mail to queue.
 #[derive(Debug, Clone)]
 pub struct NewMail {
-    /// The address to which the mail is sent: the stored address of the account, or the new address of a
-    /// change. If a request spells the stored address differently, the stored spelling is used.
+    /// The address to which the mail is sent: the stored address of the account or, in a change of address,
+    /// the new address. If a request spells the stored address differently, the stored spelling is used.
     pub to: String,
     /// The account. The mail is deleted when the account is deleted.
     pub user: Option<Uuid>,

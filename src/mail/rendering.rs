@@ -61,7 +61,7 @@ language!(English, "mail_en.txt");
 language!(German, "mail_de.txt");
 language!(Dutch, "mail_nl.txt");
 
-/// The values as texts. An absent value is empty.
+/// The values as the templates show them. An absent text is empty.
 #[derive(Debug)]
 struct Shown {
     minutes: u32,

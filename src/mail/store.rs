@@ -77,7 +77,8 @@ pub(super) async fn delete(tx: &Tx, ids: &[Uuid]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Sets the time of the next attempt. Has no effect if another replica has recorded an attempt.
+/// Sets the time of the next attempt. Has no effect if another replica has recorded an attempt since the mail
+/// was read.
 pub(super) async fn postpone(
     tx: &Tx,
     id: Uuid,
@@ -179,7 +180,7 @@ pub(super) async fn sweep_failed(tx: &Tx, before: i64, limit: u64) -> Result<u64
     Ok(done.rows_affected)
 }
 
-/// Deletes at most `limit` budgets whose newest mail is not after a time. Returns the number of deleted
+/// Deletes at most `limit` budgets that have no mail after the time `before`. Returns the number of deleted
 /// budgets.
 pub(super) async fn sweep_budgets(tx: &Tx, before: i64, limit: u64) -> Result<u64, StoreError> {
     use mail_budgets::{Column, Entity};

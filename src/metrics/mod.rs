@@ -181,7 +181,7 @@ pub fn backed_up(at: Option<i64>) {
     }
 }
 
-/// Records that the certificate was loaded again, or that the new certificate files are not usable.
+/// Records an attempt to load the certificate again. `is_valid` is false if the new files are not usable.
 pub fn certificate_reloaded(is_valid: bool) {
     METRICS.certificates.with_label_values(&[if is_valid { "success" } else { "failure" }]).inc();
 }

@@ -2,7 +2,7 @@
 //!
 //! A command that changes an account is recorded in the transaction of the change. A record contains the
 //! operator, the command and the id of its subject (for an import, the name of the file), but no secret. A
-//! record is kept when its account is deleted. The server deletes records after [`RETENTION`].
+//! record is kept when the account that it names is deleted. The server deletes records after [`RETENTION`].
 
 mod identity;
 mod store;

@@ -1,15 +1,15 @@
 //! Password hashing.
 //!
 //! A bcrypt hash of the default cost uses one core for a quarter of a second. bcrypt runs on dedicated
-//! threads, one for each core, at the lowest priority. If several calls wait, a thread computes up to four of
-//! them together, in hardly more time than one ([`bcrypt_lanes`]). The queue of the threads is limited by the
-//! expected wait: a call that would wait longer fails with [`Overloaded`] immediately. Passwords are never
-//! truncated: bcrypt gets at most 71 bytes, and a longer new password is rejected.
+//! threads, one for each core, at the lowest priority. If several calls wait, a thread computes up to four
+//! hashes together, in hardly more time than one hash ([`bcrypt_lanes`]). The queue of the threads has a
+//! limit for the expected wait: a call that would wait longer fails with [`Overloaded`] immediately.
+//! Passwords are never truncated: bcrypt gets at most 71 bytes, and a longer new password is rejected.
 //!
 //! A failed verification always takes as long as a verification at the highest cost of all stored hashes, or
 //! at the configured cost if that is higher. Its duration therefore reveals neither whether the user exists
-//! nor the cost of the stored hash. Verifications wait together and share batches, whatever the costs of
-//! their hashes are: a lane whose password does not match runs up to the highest cost.
+//! nor the cost of the stored hash. Verifications share batches, whatever the costs of their stored hashes
+//! are, because the lane of a wrong password always runs up to the highest cost.
 
 mod computation;
 mod foreign_hash;

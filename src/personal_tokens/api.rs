@@ -22,7 +22,7 @@ use crate::web::problem::{FieldError, Problem, ProblemCode, ProblemResponse};
 
 /// The id of the token in the examples.
 const EXAMPLE_ID: Uuid = Uuid::from_u128(0x019c_adb9_a410_7000_8a55_1f0c_93d2_7e64);
-/// The token in the examples. Its checksum is wrong.
+/// The token in the examples. Its checksum is wrong, so that the token is never valid.
 const EXAMPLE_TOKEN: &str = "tgp_019cadb9a41070008a551f0c93d27e6400000000000000000000000000000000000000000000000000000000000000000000000000000000";
 const EXAMPLE_NAME: &str = "Calendar export";
 const EXAMPLE_SCOPE: &str = "trips:read";
@@ -40,7 +40,8 @@ struct CreatePersonalToken {
     /// Time when the token expires, in the future. Without it, the token is valid until it is removed.
     #[oai(nullable)]
     expires_at: Option<Instant>,
-    /// Whether the token can also be used for HTTP Digest (RFC 7616), if the operator has enabled it.
+    /// Whether the token can also be used for HTTP Digest (RFC 7616). Requires that the operator has enabled
+    /// HTTP Digest.
     #[oai(nullable)]
     digest: Option<bool>,
 }

@@ -345,7 +345,7 @@ impl PersonalTokens {
         Ok(Arc::clone(token))
     }
 
-    /// Writes the recorded uses to the database.
+    /// Writes the recorded uses of personal access tokens to the database.
     ///
     /// # Errors
     ///

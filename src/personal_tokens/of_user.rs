@@ -19,8 +19,8 @@ pub async fn count(tx: &Tx, user: Uuid) -> Result<u64, StoreError> {
     store::count(tx, user).await
 }
 
-/// Removes all tokens of a user. Call it together with a revocation of everything that was issued for the user
-/// ([`tokens::of_user`]), which also removes the copies in the caches.
+/// Removes all tokens of a user. In the same transaction, the caller also revokes all credentials of the user
+/// ([`tokens::of_user`]). This revocation invalidates the cached copies of the tokens.
 ///
 /// # Errors
 ///

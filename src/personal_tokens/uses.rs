@@ -17,7 +17,7 @@ const CAPACITY: usize = 100_000;
 /// A user, and a token of that user.
 pub(super) type TokenKey = (Uuid, Uuid);
 
-/// The uses that are not written yet.
+/// The last use of each token, if this use is not written to the database yet.
 #[derive(Debug, Default)]
 pub(super) struct Uses(Mutex<HashMap<TokenKey, DateTime<Utc>>>);
 
@@ -44,7 +44,7 @@ impl Uses {
         batch
     }
 
-    /// Removes uses that were written.
+    /// Removes uses from memory, because they are written to the database now.
     pub(super) fn acknowledge(&self, written: &[(TokenKey, DateTime<Utc>)]) {
         let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, at) in written {

@@ -91,8 +91,8 @@ impl Recovery {
         }
     }
 
-    /// Returns a mail to the current address of a user about the address `other`. Returns `None` if the user
-    /// has no address.
+    /// Returns a mail to the current address of a user. The mail contains the address `other`. Returns `None`
+    /// if the user has no address.
     fn report(&self, user: &User, kind: MailKind, other: String, languages: Languages) -> Option<NewMail> {
         let values = Values { address: Some(other), at: Some(self.clock.now()), ..Values::default() };
         let to = user.email.clone()?;

@@ -1,4 +1,4 @@
-//! Confirms the address of a sign-up, or the new address of a change.
+//! Confirms the address of a sign-up, or the new address in a change of address.
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -16,7 +16,7 @@ use crate::tokens::Revocation;
 /// The purposes of the flows that a confirmation accepts.
 const PURPOSES: &[Purpose] = &[Purpose::ConfirmAddress, Purpose::ChangeAddress];
 
-/// What a confirmation contains besides the code or token.
+/// Which password a confirmation contains besides the code or token.
 #[derive(Clone)]
 pub enum PasswordProof {
     /// The request contains no password.
@@ -79,8 +79,8 @@ impl Recovery {
         let mut password_hash = None;
         match &password {
             PasswordProof::None => {
-                // Only the client that signed up has the id of this flow, so a code proves that this client
-                // chose the password. A link does not prove it.
+                // Only the flow of a sign-up has a password hash. Only the client that signed up has the id
+                // of this flow: a code proves that this client chose the password, and a link does not.
                 password_hash = flow.password_hash.clone().filter(|_| matches!(proof, Proof::Code { .. }));
             }
             PasswordProof::Current(password) => self.accounts.prove_password(user, password).await?,

@@ -2,7 +2,7 @@
 //!
 //! Each of these actions begins with a flow ([`crate::flows`]), whose code or link is mailed. A request for a
 //! mail has the same response, after the same work, whether or not an account has the address. Mail goes only
-//! to the stored address of an account, or to the new address of a change.
+//! to the stored address of an account or, in a change of address, to the new address.
 //!
 //! Access to the mailbox proves who owns the address, not who chose the password. Therefore a confirmation
 //! also requires the current password or a new one, with two exceptions: a code that belongs to a sign-up or

@@ -58,7 +58,7 @@ pub struct Replica {
     pub secret: String,
     /// The public URL, which is the issuer of tokens.
     pub public_url: String,
-    /// The newest migration of the schema that the version of the server contains.
+    /// The newest migration step that the version of the server contains.
     pub schema: String,
     /// The system clock minus the database's clock.
     pub clock_offset: TimeDelta,

@@ -13,7 +13,7 @@ use crate::metrics::ReplicaMismatch;
 /// at the end of the interval are logged.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// The differences that were logged last, and the time.
+/// The differences that were logged last, and the time at which they were logged.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     logged: BTreeSet<(ReplicaMismatch, Uuid)>,

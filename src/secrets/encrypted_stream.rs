@@ -110,7 +110,8 @@ impl<W: Write> Write for EncryptingWriter<W> {
     }
 }
 
-/// Decrypts the output of an [`EncryptingWriter`]. Returns [`DecryptError`] as the source of an [`io::Error`].
+/// Decrypts the output of an [`EncryptingWriter`]. If a piece can't be decrypted, reading fails with an
+/// [`io::Error`] that contains [`DecryptError`].
 pub struct DecryptingReader<R> {
     inner: R,
     pieces: Pieces,

@@ -167,7 +167,7 @@ fn random_secret() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<32>())
 }
 
-/// Reads a secret file. Rejects anything but a regular file, and a file that other users can write.
+/// Reads a secret file. Rejects a path that is not a regular file, and a file that other users can write.
 pub(super) fn read(path: &Path) -> Result<SecretSet, SecretError> {
     // Without O_NONBLOCK, opening a FIFO blocks until another process opens it for writing.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();

@@ -157,7 +157,7 @@ async fn run(app: App, listeners: Listeners, stop: impl Future<Output = ()>) -> 
     };
     let tls = listeners.certificate.map(listener::tls).transpose().map_err(io::Error::other)?;
     let result = server.serve(listeners.api, listeners.proxy_protocol, tls, router, stopping).await;
-    // The metrics stay available until the shutdown has finished.
+    // The metrics stay available while the server waits for the requests in progress.
     drop(metrics_stop);
     if let Some(metrics) = metrics {
         drop(metrics.await);

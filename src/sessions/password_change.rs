@@ -30,8 +30,8 @@ struct PasswordChange {
     user: Uuid,
     /// The session that stays active.
     keep: Option<Uuid>,
-    /// The version of the credentials, read before the current password is verified. The change fails if the
-    /// credentials have another version when it is stored.
+    /// The version of the credentials, read before the current password is verified. If the credentials have
+    /// another version when the change is stored, the change fails.
     version: i64,
     /// The recent authentication that allows the change, if the request has no current password.
     authorization: Option<Authorization>,

@@ -16,8 +16,8 @@ use crate::db::{StoreError, Tx};
 use crate::tokens::{self, Revocation};
 use crate::{events, flows, personal_tokens, second_factors};
 
-/// Like [`Sessions::end_every`], for a process that serves no requests. `until` is a time by which the last
-/// access token has expired.
+/// Ends all sessions of a user, as [`Sessions::end_every`] does, in a process that serves no requests.
+/// `until` is a time by which the last access token of the user has expired.
 ///
 /// # Errors
 ///

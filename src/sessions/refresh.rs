@@ -61,7 +61,7 @@ pub(super) struct Rotation {
 enum Outcome {
     Rotated(Box<(Session, User)>),
     Reused(Revocation),
-    /// The session was ended without a reuse: the row of the restored database has a lower generation than
+    /// The session was ended, but not because of a reuse: a restored backup contains a lower generation than
     /// the token, or the session was started without the second factor that the account requires.
     Lost(Revocation),
     Revoked,

@@ -233,9 +233,11 @@ pub(super) async fn end_others(
     keep: Option<Uuid>,
     clock: &Clock,
 ) -> Result<Vec<Revocation>, StoreError> {
-    // A concurrent request of one of these sessions checks its session after it has locked the user.
+    // A concurrent sensitive request of one of these sessions also locks the user, and then checks its
+    // session. The request therefore either commits first or finds that its session has ended.
     accounts::lock(tx, owner).await?;
-    // Read the clock after the lock, so that tokens that this server issued before the lock are older.
+    // Read the clock after the lock: all tokens that this server issued before the lock are then older than
+    // `now`, and the revocation includes them.
     let now = clock.now();
     pending_logins::delete_others(tx, owner, now, 0).await?;
     let ids = store::end_all_but(tx, owner, keep, now).await?;
@@ -246,8 +248,8 @@ pub(super) async fn end_others(
     Ok(ended)
 }
 
-/// Ends a session, even if it has expired, and revokes its access tokens. Returns `None` if the session has
-/// ended already.
+/// Ends a session, even if it has expired, and revokes its access tokens. Returns `None` if the session does
+/// not exist or has already ended.
 pub(super) async fn end(
     tx: &Tx,
     owner: Uuid,
@@ -257,7 +259,8 @@ pub(super) async fn end(
     if !store::end(tx, owner, id, now).await? {
         return Ok(None);
     }
-    // Read the row after the update: from then on, no refresh can extend the expiry of the access tokens.
+    // Read the row after the session has ended: from then on, no refresh can extend the expiry of its access
+    // tokens.
     let Some(ended) = store::find(tx, owner, id).await? else {
         return Ok(None);
     };

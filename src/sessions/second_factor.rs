@@ -143,7 +143,8 @@ impl Sessions {
         (address, languages): &(Option<IpAddr>, Languages),
     ) -> Result<Outcome, SessionsError> {
         let now = self.clock.now();
-        // Count the attempt before the proof is compared, so that parallel attempts can't exceed the limit.
+        // Count the attempt before the proof is compared, so that parallel requests can't make more than 5
+        // attempts.
         if !pending_logins::count_try(tx, token, now).await? {
             return Ok(Outcome::Expired);
         }

@@ -40,9 +40,9 @@ impl Sessions {
             authenticated_at: self.clock.now(),
             until: None,
         })?;
-        // Check that the credentials have not changed since the password was checked. If they changed before the token was
-        // minted, the revocation of that change does not include the token, because the token is newer. With the lock, a
-        // later change reads the clock after the token was minted.
+        // Check that the credentials have not changed since the password was checked. A change before the
+        // token was minted does not revoke the token, because the token is newer. A change after this check
+        // locks the user first and then reads the clock, so it revokes the token.
         let input = (user.id, user.credentials_version);
         let is_unchanged: Result<bool, StoreError> = self
             .db

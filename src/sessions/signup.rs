@@ -58,7 +58,7 @@ pub enum SignedUp {
     Pending(Uuid),
 }
 
-/// A confirmation and its mail, ready to be stored.
+/// A flow that confirms an address, and the mail of the flow. Both are ready to be stored.
 type Confirmation = (BegunFlow, Delivery);
 
 impl Sessions {
@@ -246,8 +246,8 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Returns the flow that confirms the address of a sign-up, and its mail. The code is valid without a
-    /// password, because only this client has the id of the flow.
+    /// Returns the flow that confirms the address of a sign-up, and the mail of the flow. The mailed code is
+    /// sufficient without a password, because only the client that signs up gets the id of the flow.
     fn confirmation(
         &self,
         user: &User,
@@ -271,8 +271,8 @@ impl Sessions {
         email: Option<&Email>,
     ) -> Result<(), SessionsError> {
         accounts::insert(tx, user).await?;
-        // Check the reservation after the insert, because the insert waits until a concurrent change of
-        // address is committed.
+        // Check whether the address is reserved after the user is inserted, because the insert waits until a
+        // concurrent change of address is committed.
         if let Some(email) = email
             && self.flows.is_reserved(tx, email.canonical(), None).await?
         {

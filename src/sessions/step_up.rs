@@ -31,8 +31,8 @@ pub struct Authenticated {
     pub scopes: Scopes,
     /// The authentication methods of the access token. The new token has them too.
     pub amr: Vec<String>,
-    /// Checks an access token without a session again before the new token is returned. `None` for a personal access
-    /// token.
+    /// Checks again that a caller without a session is still logged in, before the new token is returned.
+    /// `None` for a personal access token.
     pub authorization: Option<Authorization>,
 }
 
@@ -143,7 +143,7 @@ impl Sessions {
                 self.db.read((user, id), |tx, (user, id)| store::find(tx, *user, *id).boxed()).await;
             session = Some(found?.ok_or(SessionsError::Revoked)?.session);
         }
-        // Another request may have added methods to the session after this token was minted.
+        // Another request may have added methods to the session after the caller's token was minted.
         let stored = session.iter().flat_map(|session| session.amr.iter().map(String::as_str));
         for method in stored.chain(methods.iter().copied()) {
             if !caller.amr.iter().any(|known| known == method) {
@@ -182,7 +182,8 @@ impl Sessions {
                 return Err(SessionsError::Revoked);
             }
         } else if let Some(authorization) = caller.authorization {
-            // A revocation of tokens without a session includes only the tokens that were minted before it.
+            // A revocation from before the new token was minted does not include the new token. So check
+            // again whether the caller's token was revoked.
             let locked: Result<(), AccountsError> = self
                 .db
                 .write(authorization, |tx, authorization| authorization.require_lock(tx).boxed())

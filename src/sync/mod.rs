@@ -105,7 +105,7 @@ pub enum Outcome {
     Rejected(TripsError),
     /// Not applied: another operation has been applied under this operation's id.
     OperationIdReused,
-    /// Not applied: the owner already has the maximum number of stored operations, which is this number.
+    /// Not applied: the owner already has the maximum number of stored operations. Contains the maximum.
     TooManyRemembered(i64),
     /// Not applied: the operation is invalid.
     Unreadable,
@@ -333,8 +333,8 @@ async fn apply(
         outcomes.push(outcome);
     }
     work.save(tx).await.map_err(|error| match error {
-        // Other writes of the owner have used up the quota since this transaction read it. The conflict error
-        // makes the transaction run again and process each operation again.
+        // Other writes of the owner have used up the quota since this transaction read the usage. The
+        // conflict error makes the transaction run again and process each operation again.
         TripsError::QuotaExceeded(_) => StoreError::conflict().into(),
         error => error,
     })?;
@@ -343,7 +343,7 @@ async fn apply(
 }
 
 /// Stores the ids of the applied operations. `expired` contains the ids of the batch whose stored rows are
-/// older than the retention time. An applied operation with such an id replaces the row.
+/// older than the retention time. An applied operation with one of these ids replaces the row of the id.
 async fn store_applied(
     tx: &Tx,
     owner: Uuid,

@@ -42,8 +42,8 @@ impl Gate {
             let mut places = self.places();
             Arc::clone(places.entry(id).or_insert_with(|| Arc::new(Semaphore::new(all as usize))))
         };
-        // Create `Occupied` before the wait: dropping `Occupied` removes the entry, even if the wait is
-        // cancelled.
+        // Create `Occupied` before the wait: its drop removes the unused entry of the bucket from the map,
+        // even if the wait is cancelled.
         let mut occupied = Occupied { gate: self.clone(), id, permit: None };
         let permit = tokio::time::timeout(WAIT, semaphore.acquire_many_owned(wanted.clamp(1, all))).await;
         occupied.permit = permit.ok()?.ok();

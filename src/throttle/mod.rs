@@ -43,7 +43,7 @@ pub use management::{SlowedDown, Subject};
 /// The number of places (rows) for the keys of one limit. A keyed hash assigns each key to a place. Keys with
 /// the same place share one count. With a million keys at the same time, a place has one key on average.
 pub const SPACE: i64 = 1 << 20;
-/// Pairs of the number of failures beyond the free failures, and the duration of the block in seconds. The
+/// Each pair has a number of failures beyond the free failures, and the duration of the block in seconds. The
 /// last duration also applies to more failures.
 const DELAYS_SECS: [(i64, i64); 6] = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900)];
 /// The minimum time between two alerts for one account.
@@ -58,8 +58,8 @@ const SWEEP_BATCH: u64 = 500;
 pub struct Limit {
     /// The name of the limit in `RateLimit-Policy` and `tripgate throttle list`: at most 32 characters.
     pub name: &'static str,
-    /// The number of free attempts: at least 2. A limit of requests ([`Throttle::try_take`]) can also allow
-    /// only 1.
+    /// The number of free attempts: at least 2, or at least 1 for a limit of requests
+    /// ([`Throttle::try_take`]).
     pub free: u32,
     /// The time after which one counted attempt expires, in seconds.
     pub forget_secs: u32,

@@ -148,8 +148,8 @@ fn new_row(place: &Place, forgotten_at: i64, expires_at: i64) -> InsertStatement
         .take()
 }
 
-/// Marks the account as alerted if it has no free failures left and was not alerted recently. Returns whether
-/// this call marked it.
+/// Marks a row as alerted if it has no free failures left and was not marked within [`ALERT_INTERVAL`].
+/// Returns whether this call marked the row.
 async fn alert(tx: &Tx, place: &Place, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let counting = Counting::new(&place.limit, now);
     let until = (now + ALERT_INTERVAL).timestamp_millis();

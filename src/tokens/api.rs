@@ -197,8 +197,8 @@ impl DiscoveryApi {
     ///
     /// Returns the public keys, for services that verify access tokens themselves. Any JWT library selects the
     /// key by `kid` and `alg`, and verifies a token without calling this server. Cache the keys for five
-    /// minutes, and request them again when a token names an unknown key. The list is empty if the server
-    /// signs tokens with `HS256`.
+    /// minutes, and request them again when a token names an unknown key. Keys for `HS256` are secret: a
+    /// server that uses only `HS256` returns an empty list.
     ///
     /// The server reads the keys from memory, so this operation also works while the database is unavailable.
     #[oai(path = "/jwks.json", method = "get", operation_id = "get_key_set")]

@@ -200,7 +200,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(20)).await;
             Ok::<_, Infallible>(())
         };
-        // The second call arrives during the first poll, which may miss a revocation committed in between.
+        // The second call arrives during the first poll. This poll may miss a revocation that was committed
+        // before the second call.
         let (first, second) = tokio::join!(freshness.refresh(slow), fails(&freshness));
         assert!(first && !second);
     }

@@ -126,7 +126,7 @@ impl KeyCache {
 
 impl Tokens {
     /// Maintains the keys: creates a missing standby key, rotates the keys, and deletes retired keys, each
-    /// when it is due. Call this function on one replica.
+    /// when it is due. Call this function on one replica only.
     ///
     /// # Errors
     ///

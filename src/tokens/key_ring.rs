@@ -18,7 +18,7 @@ use super::algorithms::{self, Alg, PublicKey};
 use super::store::{KeyVersion, StoredKey};
 use crate::secrets::{Vault, sha256};
 
-/// The keys that verify, by `kid`, and the key that signs.
+/// The keys that verify tokens, indexed by `kid`, and the key that signs tokens.
 pub(super) struct KeyRing {
     keys: HashMap<String, Arc<RingKey>>,
     active: Option<Arc<RingKey>>,
@@ -94,7 +94,8 @@ impl KeyRing {
             algorithms::to_public_key(&key.kid, key.alg, key.decoding_key.as_ref()?)
         };
         self.published = order.into_iter().filter_map(key).collect();
-        // The kids of public keys are thumbprints, so they identify the whole keys.
+        // The etag depends on the kids and on the version of the server. The kids of public keys are
+        // thumbprints, so they identify the whole keys.
         let mut content = env!("CARGO_PKG_VERSION").to_owned();
         for key in &self.published {
             content.push(' ');

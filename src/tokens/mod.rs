@@ -270,7 +270,8 @@ impl Tokens {
         false
     }
 
-    /// Returns whether a token was revoked or its session has ended, within a transaction that has locked the user.
+    /// Returns true if a token was revoked or its session has ended. The transaction must already have locked
+    /// the user.
     ///
     /// # Errors
     ///
@@ -282,7 +283,8 @@ impl Tokens {
         if let Some(session) = token.session {
             return Ok(!store::has_not_ended(tx, token.user, session).await?);
         }
-        // The table has no index for subjects, so read only the revocations that are possibly not in memory yet.
+        // The table of revocations has no index for subjects, so read only those revocations that are
+        // possibly not in memory yet.
         let after = self.inner.revocations.unsettled_after();
         store::is_revoked_after(tx, after, &subjects(token), token.minted_at).await
     }
@@ -292,18 +294,18 @@ impl Tokens {
         self.inner.revocations.apply(revocation);
     }
 
-    /// Returns the newest generation of a session whose access token was used, if this use is not written to
-    /// the database yet.
+    /// Returns the newest generation whose access token was used in the session, if this use is not written
+    /// to the database yet.
     pub fn used_generation(&self, session: Uuid) -> Option<i64> {
         self.inner.usage.newest(session)
     }
 
-    /// Returns up to `limit` uses that are not written to the database yet.
+    /// Returns up to `limit` recorded uses of access tokens. These uses are not written to the database yet.
     pub fn usage_batch(&self, limit: usize) -> Vec<TokenUse> {
         self.inner.usage.batch(limit)
     }
 
-    /// Removes uses that are written to the database.
+    /// Removes uses of access tokens from memory, because they are written to the database now.
     pub fn acknowledge(&self, written: &[TokenUse]) {
         self.inner.usage.acknowledge(written);
     }

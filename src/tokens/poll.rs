@@ -12,7 +12,7 @@ use super::revocations::{PAGE, Revocations};
 use super::{Inner, Tokens, store};
 use crate::db::{Db, StoreError};
 
-/// Reads the changes, and applies them to the state in memory.
+/// Reads the changes of other replicas, and applies the changes to the state in memory.
 pub(super) async fn read_changes(
     db: &Db,
     keys: &KeyCache,

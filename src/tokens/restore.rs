@@ -1,7 +1,7 @@
 //! Checks tokens that were minted before the database was restored from a backup.
 //!
 //! The restored database may lack the sessions of these tokens, and all revocations since the backup. Such a
-//! token is accepted only if the database contains its session, and the session is active and has the
+//! token is accepted only if the database contains its session, and the session has not ended and has the
 //! generation of the token or a later one. A token without a session is accepted only if the database
 //! contains its user. A new feed epoch begins after a restore (see `epochs`). The check is one query for each
 //! token; later requests use the cached result.
@@ -32,7 +32,7 @@ impl Epoch {
     }
 
     /// Stores the start time of the epoch that a poll has read, and returns the id of the epoch.
-    /// [`Epoch::enter`] then stores the id.
+    /// The caller stores the id later, with [`Epoch::enter`].
     pub(super) fn observe(&self, found: Option<StoredEpoch>) -> i64 {
         let Some(StoredEpoch { id, began_at }) = found else { return self.id() };
         if began_at > 0 {

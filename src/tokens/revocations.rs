@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 use crate::secrets::sha256;
 
-/// After a row was read, rows with lower numbers can become visible for at most this time.
+/// The maximum time that can pass after a row was read until a row with a lower number becomes visible.
 const OVERLAP: Duration = Duration::from_secs(20);
 /// The maximum number of rows in one query, and of rows that every poll reads again.
 pub(super) const PAGE: u16 = 10_000;
@@ -87,7 +87,7 @@ pub fn without_session(user: Uuid, now: DateTime<Utc>) -> Revocation {
 pub(super) struct Revocations {
     /// The time until which all tokens of a subject are rejected, in Unix seconds.
     all_tokens: [RwLock<HashMap<Uuid, u32>>; SHARDS],
-    /// Subjects whose older tokens are rejected.
+    /// The subjects of which only the tokens that were minted before a given time are rejected.
     older_tokens: RwLock<HashMap<Uuid, Revocation>>,
     /// Incremented with each new entry. A token that was checked at this revision needs no further check.
     revision: AtomicU64,
@@ -98,7 +98,7 @@ pub(super) struct Revocations {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PollStart {
     started_at: Instant,
-    /// The poll reads the rows with higher numbers.
+    /// The poll reads the rows with numbers above this number.
     pub(super) seq: i64,
 }
 
@@ -201,8 +201,9 @@ impl Revocations {
         older.retain(|_, entry| entry.until >= now);
     }
 
-    /// Returns a number: all revocations up to it were read, except possibly some that are not settled and whose numbers
-    /// are at least [`PAGE`] below the highest one.
+    /// Returns the number after which revocations are possibly not in memory yet. Up to this number, a
+    /// revocation can be missing only if it became visible late: after a revocation with a number at least
+    /// [`PAGE`] higher was read.
     pub(super) fn unsettled_after(&self) -> i64 {
         let position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         let highest = position.recent.back().map_or(0, |(_, highest)| *highest);

@@ -195,13 +195,13 @@ pub(super) struct Changes {
     pub(super) epoch: Option<StoredEpoch>,
     /// The versions of all keys.
     pub(super) key_versions: Vec<KeyVersion>,
-    /// The revocations with a number above the start of the poll: those with the lowest numbers, up to the
-    /// limit, in any order.
+    /// The revocations with a number above the start of the poll, in any order. If one query can't return all
+    /// of them, these are the ones with the lowest numbers.
     pub(super) revocations: Vec<NumberedRevocation>,
 }
 
-/// A row of the result of a poll: seq, subject, `minted_before` and until of a revocation, kid and status
-/// of a key, or id and start of the epoch.
+/// A row of the result of a poll: the columns `seq`, `subject`, `minted_before` and `until` of a revocation;
+/// `kid` and `status` of a key; or `id` and `began_at` of the epoch.
 type ChangeRow = (Option<i64>, Option<Uuid>, Option<i64>, Option<i64>, Option<String>, Option<String>);
 
 /// Returns the epoch, the versions of all keys, and up to `limit` revocations with a number above `seq`. One
@@ -256,8 +256,8 @@ fn changes_query(seq: i64, limit: u16) -> SelectStatement {
     query.union(UnionType::All, keys).union(UnionType::All, epoch).take()
 }
 
-/// Returns true if the user has this session, and the session is active and has this generation or a later
-/// one. Without a session, returns true if the user exists.
+/// Returns true if the user has this session, and the session has not ended and has this generation or a
+/// later one. Without a session, returns true if the user exists.
 pub(super) async fn is_known(
     tx: &Tx,
     user: Uuid,
@@ -276,7 +276,8 @@ pub(super) async fn is_known(
     Ok(query.into_tuple::<Uuid>().one(tx).await?.is_some())
 }
 
-/// Returns whether there is a revocation with a number above `after` that includes a token of these subjects.
+/// Returns true if a revocation with a number above `after` has one of these subjects and rejects tokens that
+/// were minted at `minted_at`.
 pub(super) async fn is_revoked_after(
     tx: &Tx,
     after: i64,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// usable for longer, and no client is rejected.
 const USAGE_CAPACITY: usize = 100_000;
 
-/// The use of an access token of this generation of a session.
+/// A use of an access token, identified by the session and the generation of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenUse {
     /// The owner of the session.
@@ -48,7 +48,7 @@ impl TokenUsage {
         unwritten.values().take(limit).copied().collect()
     }
 
-    /// Removes uses that are written to the database.
+    /// Removes uses from memory, because they are written to the database now.
     pub(super) fn acknowledge(&self, written: &[TokenUse]) {
         let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for token_use in written {

@@ -76,7 +76,7 @@ impl AuthOutcome for TokenError {
 }
 
 impl TokenError {
-    /// Returns the reason in the metrics.
+    /// Returns the reason under which the metrics count the rejection.
     pub(super) const fn rejection(self) -> TokenRejection {
         match self {
             Self::Invalid => TokenRejection::Invalid,

@@ -14,7 +14,7 @@ use super::attempts::{DELAY_MAX_MILLIS, delays};
 use crate::clock::from_millis;
 use crate::db::{StoreError, Tx};
 
-/// The number of rows that [`next_page`] returns.
+/// The maximum number of rows that [`next_page`] returns.
 const PAGE: u64 = 200;
 
 /// The authenticator app of a user.

@@ -36,7 +36,7 @@ pub struct Feed {
     /// The owner's counter at the time of reading. All changes up to this number were committed.
     pub counter: i64,
     /// The number of the last change whose tombstone was deleted because the owner had too many tombstones; 0
-    /// if there is no such change.
+    /// if no tombstone was deleted for this reason.
     pub trimmed_until: i64,
     /// The feed epoch of the database, in which the change numbers are valid.
     pub epoch: i64,

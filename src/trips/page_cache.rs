@@ -15,9 +15,8 @@
 //!   survive a failover.
 //! - The key of a page contains its owner, and a MAC over everything that the page depends on besides the
 //!   owner's trips.
-//! - A page that is read once is not stored. The sum of the stored bytes is limited. Pages that are often
-//!   returned stay when pages that are seldom returned are stored, so that reading many different pages does
-//!   not remove them.
+//! - A page that is read once is not stored. The sum of the stored bytes is limited. Pages that are seldom
+//!   returned do not replace pages that are often returned, even if many different pages are read.
 //!
 //! Pages of searches are not cached: a search text is seldom repeated, and each typed letter is a new search.
 
@@ -37,7 +36,7 @@ use crate::metrics::{self, PageLookup};
 const MAX_AGE: Duration = Duration::from_mins(1);
 /// The memory that an entry takes besides the text of its page, in bytes.
 const ENTRY_BYTES: u64 = 400;
-/// The typical size of a page, in bytes. Determines how many pages that were read once are remembered.
+/// The typical size of a page, in bytes. Determines for how many pages a first read is remembered.
 const TYPICAL_BYTES: u64 = 4096;
 /// The maximum part of the cache that one page can take.
 const MAX_PART: u64 = 10;
@@ -60,7 +59,8 @@ impl PageKey {
     }
 }
 
-/// A moment in the history of the database, as one server sees it.
+/// A time, and the number of database connections that this server had opened by then. A connection that is
+/// opened later can lead to a different database server, after a failover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     /// The time by the monotonic clock.
@@ -166,10 +166,10 @@ impl PageCache {
         found
     }
 
-    /// Returns whether `page` is the current page: `changes` is the owner's change counter, and `connections`
-    /// is the number of opened connections after the counter was read. If an outdated page was never
-    /// returned, removes the page from the cache, so that the next request for it does not read the counter
-    /// first: the owner changes trips more often than they read the list.
+    /// Returns whether `page` is current. `changes` is the owner's change counter, and `connections` is the
+    /// number of opened connections after the counter was read. If an outdated page was never returned from
+    /// the cache, the owner changes trips more often than they read the list. The page is then removed, so
+    /// that the next request for it reads the page without reading the counter first.
     pub(super) fn is_current(
         &self,
         key: &PageKey,
@@ -191,7 +191,7 @@ impl PageCache {
 
     /// Returns whether to store a page that was just read. Its text must take at most a tenth of the cache. In
     /// addition, an earlier state of the page must be stored, or a recent earlier read of the page must be
-    /// remembered. If neither is the case, remembers the read of a page that is small enough.
+    /// remembered. If the text is small enough but no earlier read is known, remembers this read.
     pub(super) fn should_store(&self, key: &PageKey, bytes: usize) -> bool {
         self.0.as_ref().is_some_and(|inner| {
             bytes <= inner.max_page_bytes && (inner.pages.contains_key(key) || inner.read_once.repeats(key))
@@ -210,7 +210,7 @@ impl PageCache {
 struct ReadOnce(Box<[AtomicU64]>);
 
 impl ReadOnce {
-    /// Creates a table for at least this number of pages, within bounds.
+    /// Creates a table with `pages` slots, but with at least 64 and at most 65,536 slots.
     fn new(pages: u64) -> Self {
         let slots = pages.clamp(64, 65_536);
         Self((0..slots).map(|_| AtomicU64::new(0)).collect())
@@ -307,7 +307,7 @@ mod tests {
         }
         assert!(outdated <= 150, "{outdated}");
         // When the page is read several times between two writes, only the first read after a write finds no
-        // current page. The cache needs one more read to begin.
+        // current page. In the first round, further reads find no page until the page is stored again.
         for changes in 300..400 {
             let hits = (0..4).filter(|_| request(&cache, key, changes)).count();
             assert!(hits >= if changes == 300 { 1 } else { 3 }, "{changes}: {hits}");

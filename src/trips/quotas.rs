@@ -37,7 +37,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns what a trip adds to the usage; nothing for `None`.
+    /// Returns what a trip adds to the usage; zero for `None`.
     pub(super) fn of(trip: Option<&Trip>) -> Self {
         trip.map_or_else(Self::default, |trip| Self { trips: 1, trip_bytes: trip.stored_len() })
     }

@@ -246,7 +246,7 @@ impl UnitOfWork {
         // These writes have the same SQL text, so SQLite gets them as one batch.
         writes.sort_by_key(Write::order);
         match store::write(tx, self.owner, &writes).await {
-            // The only foreign key of these tables is the owner, so the account is missing.
+            // The only foreign key of these tables refers to the owner's account, so this account is missing.
             Err(StoreError::ForeignKeyViolation(_)) => Err(TripsError::NoSuchOwner),
             // Another transaction has inserted the row since this transaction read the table.
             Err(StoreError::UniqueViolation(_)) => Err(StoreError::conflict().into()),
@@ -265,7 +265,8 @@ impl UnitOfWork {
 
     /// Checks the owner's usage against the quotas. This unit of work has already updated the usage.
     async fn check_quotas(&self, tx: &Tx) -> Result<(), TripsError> {
-        // After a database error, the transaction can't be used. The caller then returns the original error.
+        // If the conflict is a database error, the transaction can't be used, so this query fails. The caller
+        // then returns the original error.
         let Ok(usage) = store::usage(tx, self.owner, false).await else { return Ok(()) };
         self.quotas.check(usage, self.difference)
     }

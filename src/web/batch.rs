@@ -29,7 +29,7 @@ pub const BATCH_MAX: usize = 4 * 1024 * 1024;
 const LIST: &str = "operations";
 /// The field of an operation that holds its id.
 const OP_ID: &str = "op_id";
-/// The maximum number of values outside of the operations.
+/// The maximum number of JSON values in the body outside of the operations.
 const OTHER_VALUES: usize = 256;
 
 /// The whole body: an object whose only field, `operations`, lists the operations.

@@ -25,7 +25,7 @@ const MAX_WAIT: Duration = Duration::from_secs(4);
 const BATCHES_KIB: usize = 48 * 1024;
 /// The budget of the batches of one user, in KiB.
 const USER_KIB: usize = 16 * 1024;
-/// The budget of all other bodies, in KiB.
+/// The budget of all bodies that are not batches, in KiB.
 const OTHERS_KIB: usize = 16 * 1024;
 /// The memory that a body takes while it is read and parsed, as a multiple of its size.
 const FACTOR: usize = 3;
@@ -95,7 +95,8 @@ impl BodyBudget {
         self.parsers.run(parse).await.map_err(Problem::internal)
     }
 
-    /// Returns the budget of a user, and removes the budgets of users that send no batch at the moment.
+    /// Returns the budget of a user. If the user has no budget yet, creates one, and removes the budgets of
+    /// users that send no batch at the moment.
     fn user(&self, user: Uuid) -> Arc<Semaphore> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = users.get(&user).and_then(Weak::upgrade) {

@@ -48,7 +48,7 @@ pub struct Authentication {
     pub tokens: Tokens,
     /// Verifies personal access tokens.
     pub personal_tokens: PersonalTokens,
-    /// Checks the credentials of other services.
+    /// Checks the client credentials of services.
     pub clients: Clients,
     /// Refuses attempts after too many failures.
     pub throttle: Throttle,
@@ -152,7 +152,7 @@ impl<R> Caller<R> {
         }
     }
 
-    /// Returns whether the caller may read trips. Responses to other callers contain no trip.
+    /// Returns whether the caller may read trips. If not, the response must contain no trip.
     pub fn can_read_trips(&self) -> bool {
         self.scopes().contains(Scope::TripsRead)
     }
@@ -211,7 +211,7 @@ impl<R: RequiredScope> Caller<R> {
         }
         if authentication.require_confirmed && needs_confirmation(request) {
             let is_confirmed = authentication.accounts.is_confirmed(caller.user());
-            // Boxed, so that the future of other requests stays small.
+            // Box this future, so that the future of a request that needs no confirmation stays small.
             if !Box::pin(is_confirmed).await? {
                 return Err(unconfirmed_account());
             }
@@ -220,7 +220,8 @@ impl<R: RequiredScope> Caller<R> {
     }
 }
 
-/// Returns whether the path can require a confirmed email address: all except `/auth`, `/me` and what is below them.
+/// Returns whether the server can require a confirmed email address for this path: false for `/auth`, `/me`
+/// and the paths below them, and true for all other paths.
 fn needs_confirmation(request: &Request) -> bool {
     let path = request.original_uri().path();
     let rest = path.strip_prefix(super::API).unwrap_or_default();

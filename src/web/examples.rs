@@ -77,7 +77,7 @@ fn with_example(schema: MetaSchemaRef, example: Option<Value>) -> MetaSchemaRef 
 }
 
 /// Moves the examples of an operation from the schemas to the request and response bodies. The generator can
-/// only attach them to schemas, but operations that share a schema have different examples.
+/// attach examples only to schemas, but operations that share a schema have different examples.
 pub(crate) fn hoist(operation: &mut Value) {
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     let mut contents: Vec<&mut Value> =

@@ -1,8 +1,8 @@
 //! Form bodies (`application/x-www-form-urlencoded`), which the OAuth endpoints accept.
 //!
 //! The rules are those of RFC 6749 §3.2: unknown parameters are ignored, parameters without a value are
-//! treated as absent, and a request with a duplicate parameter is rejected. The other parameters are checked
-//! against the published schema, as a JSON body is.
+//! treated as absent, and a request with a duplicate parameter is rejected. The known parameters with a
+//! value are checked against the published schema, as a JSON body is.
 
 use std::collections::HashSet;
 

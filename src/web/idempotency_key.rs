@@ -150,8 +150,9 @@ pub struct IdempotentResponse {
     pub replayed: bool,
 }
 
-/// Executes `act`. If the request has a key, executes `act` at most once. `act` gets the [`ResultRecorder`]
-/// that saves the result in the transaction of `act`.
+/// Executes `act`, or returns the saved response if an earlier request with the same key has succeeded. If
+/// the request has a key, `act` gets a [`ResultRecorder`], which saves the result in the transaction of
+/// `act`.
 ///
 /// # Errors
 ///

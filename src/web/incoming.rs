@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::body_budget::{Admission, BodyBudget, FREE_BYTES};
 use super::problem::{Problem, ProblemCode, from_poem, too_large};
 
-/// The time within which the whole body must arrive. The time for which the server waits for a share of the
-/// budget, and does not read the body, does not count.
+/// The time within which the whole body must arrive. While the server waits for a share of the budget, it
+/// does not read the body, so this wait does not count.
 const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A body that is not read yet.

@@ -1,8 +1,9 @@
 //! Ids in paths and bodies, in their canonical form: a UUID in lower case, with hyphens.
 //!
-//! In a path, another spelling of the same UUID results in 404. Text that is not a UUID also results in 404.
-//! A client that compares ids as strings, or caches responses by path, therefore never sees one resource
-//! under two ids.
+//! Any other spelling of a UUID is rejected. In a path, the response is 404, as for text that is not a UUID.
+//! In a body, the error is `invalid_format`, because [`crate::web`] checks the pattern of the schema. A
+//! client that compares ids as strings, or caches responses by path, therefore never sees one resource under
+//! two ids.
 
 use std::borrow::Cow;
 

@@ -355,7 +355,7 @@ pub fn grouped(number: i64) -> String {
     text
 }
 
-/// The error type of handlers. The parameters are the statuses that this operation can return, in addition to
+/// The error type of handlers. The parameters are the statuses that the operation can return, in addition to
 /// the statuses that every operation can return: `Result<Json<T>, ProblemResponse<404, 409>>`.
 #[derive(Debug)]
 pub struct ProblemResponse<const A: u16 = 0, const B: u16 = 0, const C: u16 = 0>(Problem);

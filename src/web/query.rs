@@ -16,7 +16,8 @@ const MAX_NAME: usize = 64;
 pub struct UnknownParameters(Vec<FieldError>);
 
 impl UnknownParameters {
-    /// Creates the errors for these names. `known` are the parameters that the operation has.
+    /// Creates an error for each name in `names`, the unknown parameters of the request. `known` are the
+    /// parameters that the operation has.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>, known: &[&str]) -> Self {
         let detail = match known {
             [] => "This operation takes no query parameters.".to_owned(),

@@ -33,7 +33,7 @@ impl<R> Caller<R> {
         self.authorization().filter(|_| is_recent).ok_or_else(|| step_up_required(STEP_UP_MAX_AGE))
     }
 
-    /// Returns what a transaction can check again, or `None` for a personal access token.
+    /// Returns the authorization, which a transaction can check again, or `None` for a personal access token.
     pub fn authorization(&self) -> Option<Authorization> {
         match &self.credential {
             Credential::Token(token) => Some(Authorization::Token(self.tokens.clone(), Arc::clone(token))),

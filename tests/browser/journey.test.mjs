@@ -151,7 +151,7 @@ class Newcomer {
     const { status, text } = await this.execute("list_events");
     assert.equal(status, 200);
     const types = [...text.matchAll(/"type": "(\w+)"/g)].map(([, type]) => type);
-    // How many failed logins become one event depends on the time between them.
+    // Failed logins within a short time share one event, so the number of these events depends on the time.
     assert.deepEqual(types.filter((type) => type !== "login_failed"), EVENTS);
     assert.ok(types.includes("login_failed"));
   }

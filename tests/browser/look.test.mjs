@@ -47,7 +47,7 @@ describe("every page", { concurrency: 2 }, () => {
         const backgrounds = new Set();
         const paths = ["docs", ...OPERATIONS, "problems", "problems/invalid", link, "api/v1/shared/revoked", "no/such/page"];
         for (const path of paths) {
-          // From the same page, a link that differs only in the fragment would not load the page again.
+          // If the page is already open, a URL that differs only in the fragment does not load it again.
           await ada.page.goto("about:blank");
           await ada.page.goto(`${SERVER}/${path}`);
           assert.match(await ada.page.locator(".brand").innerText(), /^Tripgate(\s\d+\.\d+\.\d+)?$/);
@@ -117,7 +117,7 @@ test("a shared trip is readable in a browser without JavaScript, and markup in t
   assert.equal(await ada.page.locator(".text").innerText(), "<img src=x onerror=alert(1)>");
   assert.equal(await ada.page.title(), "<script>alert(1)</script> & co · Tripgate");
   assert.equal(await ada.page.locator('meta[property="og:title"]').getAttribute("content"), "<script>alert(1)</script> & co");
-  // The browser has loaded the style sheet by its relative URL: without it, the margin is 8px.
+  // The browser has loaded the style sheet by its relative URL. Without the style sheet, the margin is 8px.
   assert.notEqual(await ada.page.evaluate(() => getComputedStyle(document.body).margin), "8px");
   const json = await fetch(`${SERVER}/${link}`);
   assert.match(json.headers.get("Content-Type"), /^application\/json/);

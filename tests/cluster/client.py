@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, field
 
 DONE, REFUSED, NOT_DONE, UNKNOWN = "done", "refused", "not_done", "unknown"
-# Nothing was changed after a response with one of these codes.
+# A response with one of these codes means that nothing was changed.
 CODES_OF_503 = {"busy", "database_unavailable", "overloaded", "shutting_down", "search_timeout"}
 # The server answers every request within 10 seconds. The other 5 seconds are a margin for a busy machine.
 RESPONSE_SECS = 15
@@ -77,7 +77,7 @@ class Client:
         return other
 
     def call(self, operation, method, path, body=None, token=None, headers=None, replica=None):
-        """Sends a request, to another replica if one refuses the connection. Counts the outcome."""
+        """Sends a request. Tries another replica if one refuses the connection. Counts the outcome."""
         count = len(self.replicas)
         order = [replica] if replica is not None else self.random.sample(range(count), count)
         reply = Reply(NOT_DONE, detail="connection refused")
@@ -110,7 +110,7 @@ class Client:
         return reply.body | {"access_token": AccessToken(reply.body["access_token"], shifts)}
 
     def connect(self, number):
-        """Returns a new connection, or None if the replica refuses the connection, so that nothing was sent."""
+        """Returns a new connection, or None if the replica refuses the connection: nothing was sent then."""
         connection = http.client.HTTPConnection("127.0.0.1", self.replicas[number].port, timeout=self.timeout,
                                                 source_address=(self.address, 0))
         try:

@@ -17,7 +17,7 @@ def read_block(language, contents):
 
 
 def replace(text, replacements):
-    """Replaces each text. A text that is not there is an error, because the document has changed."""
+    """Replaces each text. A missing text is an error: the document has changed."""
     for old, new in replacements.items():
         if old not in text:
             raise SystemExit(f"{DOCUMENT.name}: a block does not contain {old!r}")

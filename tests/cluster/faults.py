@@ -7,7 +7,7 @@ from network import DIRECTIONS
 from processes import StartError, resume, say
 from upgrades import NOTICE_SECS, Upgrades
 
-# PostgreSQL's lease lasts 20 seconds: the longer pause always ends after a failover.
+# The lease of the PostgreSQL primary lasts 20 seconds, so a pause of 35 seconds always causes a failover.
 PAUSE_NODE_SECS, CUT_SECS, FULL_DISK_SECS = (20, 35), 15, 12
 WRONG_CLOCK_SECS, WRONG_CLOCK_PAUSE_SECS = 3600, 8
 RECOVERY_SECS = 150

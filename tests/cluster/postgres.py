@@ -42,7 +42,7 @@ class Node:
         self.patroni = None
 
     def settings(self, number, etcd_port):
-        """Returns the document's file for Patroni, with the addresses and folders of this node."""
+        """Returns Patroni's file from docs/operations.md, with the addresses and folders of this node."""
         own, bin_folder = self.disk.path, Path(self.initdb).parent
         parameters = "".join(f"\n        {name}: {value}" for name, value in OWN_PARAMETERS.items())
         return replace(read_block("yaml", "scope: tripgate"), {
@@ -122,7 +122,7 @@ class PostgresCluster:
         self.nodes[1].start()
         wait_for("the start of the standby", self.is_healthy, 90, self.nodes[1].patroni)
         self.start_haproxy()
-        # HAProxy takes both nodes for the primary until the first checks have failed.
+        # HAProxy treats both nodes as the primary until its first health checks of the standby have failed.
         wait_for("the choice of the primary by HAProxy", self.is_primary_chosen, 20, self.haproxy)
         self.run_sql(f"CREATE ROLE tripgate LOGIN PASSWORD '{PASSWORD}'")
         self.run_sql("CREATE DATABASE tripgate OWNER tripgate")

@@ -51,7 +51,7 @@ def find_program(name, package):
 
 
 def unprivileged(command):
-    """Returns the command that runs as `nobody` if this process is root."""
+    """Returns the command. If this process is root, the returned command runs as `nobody`."""
     if os.geteuid() != 0:
         return command
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", *command]

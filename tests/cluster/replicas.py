@@ -36,7 +36,7 @@ class Replica:
         self.process, self.starts = None, 0
         # Whether the supervisor leaves the process stopped, and whether clients send no requests to this replica.
         self.is_held, self.is_out = False, False
-        # The processes that the harness has ended itself. Another process that ends has crashed.
+        # The processes that the harness has ended itself. Any other process that ends has crashed.
         self.ended_by_harness = set()
 
     def start(self):
@@ -76,7 +76,7 @@ class Replica:
         return self.readiness() == "ready"
 
     def reports(self, kind):
-        """Returns whether the metrics say that another server on the database differs in this way."""
+        """Returns whether the metrics report another server on the database that differs in `kind`."""
         return f'tripgate_replica_mismatch{{kind="{kind}"}} 1\n' in self.get(self.metrics_port, "/metrics")[1]
 
 
@@ -118,7 +118,8 @@ class Replicas:
                     replica.start()
 
     def note_end(self, replica):
-        """Reports a process that ended by itself or failed to stop cleanly. A start may fail without a database."""
+        """Reports a process that ended by itself or did not stop cleanly. A failed start without a database
+        is only counted."""
         status = replica.process.child.returncode
         if replica.process.pid in replica.ended_by_harness:
             if status not in (0, -9):

@@ -5,11 +5,11 @@
     tests/cluster/run.py BINARY --engine galera --minutes 10 --seed 7
 
 `postgres`: Patroni, etcd, HAProxy and two PostgreSQL servers with synchronous replication, and three replicas. On
-Debian it needs postgresql, patroni, etcd-server and haproxy. `galera`: three MariaDB servers with a replica each;
-mariadb-server, mariadb-backup and galera-4. The configuration files are those of docs/operations.md. The seed chooses
-the faults and the requests; the timing of the machine differs from run to run. As root, and with iptables, there are
-two more faults: a cut of the network between a replica and the database, and a full disk. With a C compiler, there is
-also a fault that sets the clock of a replica wrong by an hour.
+Debian it needs postgresql, patroni, etcd-server and haproxy. `galera`: three MariaDB servers with a replica each. It
+needs mariadb-server, mariadb-backup and galera-4. The configuration files are those of docs/operations.md. The seed
+chooses the faults and the requests; the timing of the machine differs from run to run. As root, and with iptables,
+there are two more faults: a cut of the network between a replica and the database, and a full disk. With a C compiler,
+there is also a fault that sets the clock of a replica wrong by an hour.
 
 `--upgrade-to OTHER` names another version with the same schema: the replicas are replaced one after another. At the
 end, `--migrate-to NEWER` replaces the replicas by a version with a newer schema. With `--stop-first`, all replicas
@@ -21,9 +21,9 @@ stop before this migration.
 The promises that are checked:
 
 - Writes that were acknowledged are present in every later read, and at the end. Writes that the server reported as
-  not done are absent. A write is unknown if the connection broke, the response did not come in time, or the response
-  was 503 `outcome_unknown`.
-- A version of a trip has one acknowledged write; versions never go backwards; the feed of changes has no gap.
+  not done are absent. The outcome of a write is unknown if the connection broke, the response did not come in time, or
+  the response was 503 `outcome_unknown`.
+- A version of a trip has at most one acknowledged write; versions never go backwards; the feed of changes has no gap.
 - A refresh token has at most one successor, and a client that repeats a refresh stays logged in.
 - A session that was ended is refused on every replica from one second after the response.
 - Failed logins are counted on all replicas together.

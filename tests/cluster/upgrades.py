@@ -17,7 +17,7 @@ MIXED_SECS = (3, 8)
 
 
 class Front:
-    """HAProxy in front of the replicas, with the document's configuration. A client uses it like a replica."""
+    """HAProxy in front of the replicas, as in docs/operations.md. A client uses it like a replica."""
 
     number, is_out, is_proxy = "HAProxy", False, True
 
@@ -47,7 +47,7 @@ class Front:
         wait_for("the start of the load balancer", lambda: self.socket.exists(), 20, self.process)
 
     def status(self, replica):
-        """Returns whether HAProxy sends requests to the replica (`UP`) or not (`DOWN`)."""
+        """Returns `UP` if HAProxy sends requests to the replica, and `DOWN` if it sends none."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.socket))
             connection.sendall(b"show stat\n")

@@ -117,7 +117,7 @@ class User:
             self.read_trip(trip, token)
 
     def expect_refusal(self, trip, reply, statuses):
-        """Checks that a refusal has one of the expected statuses, and 404 only if the trip may be deleted."""
+        """Checks that a refusal has an expected status, and 404 only if the trip is possibly deleted."""
         if reply.outcome != NOT_DONE:
             is_expected = reply.status in statuses and (reply.status != 404 or trip.deletion)
             self.journal.expect("a refusal has a reason", is_expected, lambda: f"trip {trip.id}: {reply}")
@@ -270,7 +270,7 @@ class User:
                 return
 
     def guess_passwords(self, _device, _token):
-        """Tries wrong passwords for one name from a separate address. The server must compare at most ten."""
+        """Tries wrong passwords for one name from another address. The server must compare at most ten."""
         numbers = self.random.randint(100, 250), self.random.randrange(256), self.random.randint(1, 254)
         guesser = self.client.from_address("127.{}.{}.{}".format(*numbers))
         body = {"identifier": f"victim-{version_7()[-12:]}", "password": "not the password"}

@@ -1,5 +1,6 @@
 // PocketBase has no setting for the durability of commits. All writes use the one connection of
-// `nonconcurrentDB`. PocketBase replaces this connection after three minutes without use, which resets the value.
+// `nonconcurrentDB`. PocketBase replaces this connection after three minutes without use, which resets
+// `synchronous`.
 
 routerAdd("POST", "/pragmas", (e) => {
   e.app.nonconcurrentDB().newQuery("PRAGMA synchronous = FULL").execute()

@@ -1,4 +1,4 @@
-//! A client's connection: sends JSON, and returns JSON.
+//! A client's connection, which sends and receives JSON.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ fn complete_body(response: &[u8]) -> Result<Option<&[u8]>, Error> {
 ///
 /// # Errors
 ///
-/// If the value has no text there.
+/// If the value at the pointer is absent or is not a text.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, Error> {
     value.pointer(pointer).and_then(Value::as_str).ok_or_else(|| format!("no {pointer}").into())
 }

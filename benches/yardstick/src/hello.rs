@@ -32,7 +32,7 @@ pub(crate) async fn on_tripgate(port: u16) -> Result<(), crate::connection::Erro
     Ok(server.serve(listener, proxy_protocol, None, endpoint, std::future::pending()).await?)
 }
 
-/// Serves the route on poem's own server, without these deadlines and checks, until the process is
+/// Serves the route on poem's own server, without Tripgate's deadlines and checks, until the process is
 /// terminated.
 pub(crate) async fn on_poem(port: u16) -> std::io::Result<()> {
     poem::Server::new(TcpListener::bind(("127.0.0.1", port))).run(routes()).await

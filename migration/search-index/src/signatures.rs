@@ -57,7 +57,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Returns the bit of a 16-bit hash.
+    /// Returns the bit that a 16-bit hash selects.
     fn new(hash: u16) -> Self {
         Self { byte: hash >> 3, mask: 1 << (hash & 7) }
     }
@@ -117,7 +117,8 @@ impl Last {
     }
 
     /// Returns the bits of the last `length` characters, computed by two rounds of multiplicative hashing.
-    /// The hash need not resist chosen texts, because a collision only makes a search compare one more text.
+    /// The hash need not resist texts that are chosen to collide, because a collision only makes a search
+    /// compare one more text.
     fn bits(self, length: u32) -> [Probe; 2] {
         let piece = self.0 & ((1 << (length * CHAR_BITS)) - 1);
         let mixed = (piece << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(length);

@@ -169,8 +169,9 @@ pub(super) async fn lock_unchanged(tx: &Tx, user: Uuid, version: i64) -> Result<
 /// a time.
 async fn lock_if(tx: &Tx, user: Uuid, condition: Condition) -> Result<bool, StoreError> {
     if tx.get_database_backend() == DbBackend::MySql {
-        // On Galera, a lock without a change is local to a node. If transactions on two nodes change the same row, only
-        // one of them is committed, and the other one runs again.
+        // On Galera, a lock without a change is local to a node, so this lock changes a counter. If
+        // transactions on two nodes change the same row, only one of them is committed, and the other one
+        // runs again.
         let raised = Expr::col(users::Column::LockCount).add(1);
         let locked = users::Entity::update_many().col_expr(users::Column::LockCount, raised);
         let locked = locked.filter(users::Column::Id.eq(user)).filter(condition).exec(tx).await?;

@@ -39,7 +39,7 @@ impl std::fmt::Debug for NewUser {
 ///
 /// # Errors
 ///
-/// [`ManageUsersError`], the first that applies.
+/// The first [`ManageUsersError`] that applies.
 pub async fn add_user(settings: &Settings, new: NewUser) -> Result<User, ManageUsersError> {
     with_database(settings, async |context| {
         let hashed = hash(settings, context, new).await?;

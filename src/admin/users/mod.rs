@@ -142,7 +142,7 @@ async fn find(db: &Db, name: &str) -> Result<User, ManageUsersError> {
     db.read(name.to_owned(), |tx, name| lookup(tx, name).boxed()).await
 }
 
-/// Returns the flows of the server.
+/// Creates the service for mailed codes and links, with the secret and the mail settings of the server.
 fn flows(settings: &Settings, context: &Context) -> Result<Flows, StartError> {
     let Context { db, clock } = context;
     let secret = existing_secret(settings)?;

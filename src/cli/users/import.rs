@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         .arg(json_flag())
 }
 
-/// Prints the faults in the file, even though the command then fails.
+/// Runs the import and prints its report. If the file has faults, fails after printing them.
 pub(super) fn run(args: &ArgMatches, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let path = args.get_one::<PathBuf>("file").cloned().unwrap_or_default();
     let format = format(args, &path)?;

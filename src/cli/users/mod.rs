@@ -173,7 +173,7 @@ async fn list(args: &ArgMatches, settings: &Settings) -> Result<Vec<String>, Cli
     let limit = args.get_one::<u32>("limit").copied().unwrap_or_default();
     let page = admin::list_users(settings, filter, after, limit).await?;
     if let Some(last) = page.items.last().filter(|_| page.has_more) {
-        // Print this on standard error, so that the output contains only the list.
+        // Print this hint on standard error, so that the output contains only the list.
         let _ = writeln!(io::stderr(), "there are more accounts: continue with --after {}", last.id);
     }
     if args.get_flag("json") {

@@ -27,11 +27,11 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     /// The columns of the primary key.
     pub(super) key: Vec<String>,
-    /// The other tables that foreign keys refer to.
+    /// The other tables that the foreign keys of this table refer to.
     pub(super) parents: BTreeSet<String>,
 }
 
-/// Quotes a name of the schema.
+/// Quotes the name of a table or a column.
 pub(super) fn quoted(backend: DbBackend, name: &str) -> String {
     if backend == DbBackend::MySql { format!("`{name}`") } else { format!("\"{name}\"") }
 }

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use super::super::{Db, StoreError, Tx};
 use super::{CopyError, catalog};
 
-/// The mark of a database that was copied.
+/// The mark of a database that is the target of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyMark {
     /// The id of the source database.
@@ -32,7 +32,7 @@ async fn row(connection: &impl ConnectionTrait) -> Result<Option<CopyMark>, DbEr
     Ok(Some(CopyMark { origin: row.try_get_by_index(0)?, generation: row.try_get_by_index(1)? }))
 }
 
-/// Replaces the mark.
+/// Writes the mark, or replaces the existing mark.
 pub(super) async fn put(connection: &DatabaseConnection, mark: &CopyMark) -> Result<(), CopyError> {
     let backend = connection.get_database_backend();
     connection.execute_unprepared(CREATE).await?;

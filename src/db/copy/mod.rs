@@ -362,7 +362,7 @@ impl Copy<'_> {
     }
 }
 
-/// Returns the row and reads the next row.
+/// Replaces `row` with the next row of the scan. Returns the replaced row.
 async fn advance(row: &mut Option<Row>, scan: &mut Scan) -> Result<Option<Row>, CopyError> {
     let next = scan.next().await?;
     Ok(mem::replace(row, next))

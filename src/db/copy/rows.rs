@@ -18,7 +18,7 @@ use super::CopyError;
 use super::catalog::{Table, quoted};
 use super::values::{Cell, Kind, Row};
 
-/// The maximum number of rows and of bytes in a chunk, which the task sends to the caller as a unit.
+/// The maximum number of rows and of bytes in a chunk. The task that reads a table sends the rows in chunks.
 const CHUNK_ROWS: usize = 500;
 const CHUNK_BYTES: usize = 1 << 20;
 /// The maximum number of chunks that wait for the caller.

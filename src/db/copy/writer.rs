@@ -46,7 +46,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes the row with the same key, and the rows that refer to it.
+    /// Deletes the row that has the key of `row`, and the rows that refer to it.
     pub(super) async fn delete(&mut self, table: &Table, row: Row) -> Result<(), CopyError> {
         let (mut conditions, mut values) = (Vec::new(), Vec::new());
         for (column, cell) in table.columns.iter().zip(row) {

@@ -36,11 +36,11 @@ use super::rows::SqliteRows;
 
 pub(super) use self::connection::DatabaseFile;
 
-/// How many statements wait for each busy thread before another thread helps.
+/// How many statements wait for each busy thread before another thread is woken or started.
 const WAITING_PER_THREAD: usize = 4;
-/// How long a statement waits before another thread helps.
+/// How long a statement waits before another thread is woken or started.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// After this time, other statements no longer wait for the thread of a running statement.
+/// A thread that has run one statement for longer than this does not count in [`State::max_waiting`].
 const QUICK: Duration = Duration::from_millis(1);
 
 /// The threads and their queue. Dropping this value ends the threads.
@@ -195,7 +195,7 @@ impl RowReaders {
     /// Enters `phase`, and waits for the threads to end. Returns whether all threads have ended in time.
     async fn end_threads(&self, phase: Phase) -> bool {
         let mut ended = std::pin::pin!(self.0.ended.notified());
-        // Register before the threads can end.
+        // Register for the notification before the threads can end.
         ended.as_mut().enable();
         let has_threads = self.0.enter(phase);
         !has_threads || timeout(DATABASE_TIMEOUT, ended).await.is_ok()
@@ -213,7 +213,7 @@ impl State {
         self.threads.saturating_sub(self.parked.len())
     }
 
-    /// Returns how many statements can wait for the busy threads.
+    /// Returns how many statements can wait for the busy threads before another thread is woken or started.
     fn max_waiting(&self) -> usize {
         let slow = self.running.iter().filter(|(_, started)| started.elapsed() > QUICK).count();
         self.busy().saturating_sub(slow) * WAITING_PER_THREAD
@@ -225,8 +225,8 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a phase in which the threads end. Returns whether there are threads. [`Phase::Closed`] is
-    /// final.
+    /// Enters a phase in which the threads end. Returns whether threads still have to end. [`Phase::Closed`]
+    /// is final.
     fn enter(&self, phase: Phase) -> bool {
         let mut state = self.state();
         if state.phase != Phase::Closed {
@@ -238,7 +238,8 @@ impl Inner {
         threads > 0
     }
 
-    /// Wakes or starts a thread if the queue is long. If `is_urgent`, one waiting statement is enough.
+    /// Wakes or starts a thread if more statements wait than [`State::max_waiting`] allows. If `is_urgent`,
+    /// one waiting statement is enough.
     fn add_helper(self: &Arc<Self>, mut state: MutexGuard<'_, State>, is_urgent: bool) -> Result<(), DbErr> {
         let helper = self.reserve_helper(&mut state, is_urgent);
         drop(state);
@@ -270,7 +271,7 @@ impl Inner {
         let worker = Worker(Arc::clone(self));
         let started =
             thread::Builder::new().name("sqlite-rows".to_owned()).spawn(move || worker.serve(&file));
-        // Other threads run the statement, if there are any.
+        // If the thread can't be started, the existing threads run the statement, if there are any.
         match started {
             Err(error) if self.state().threads == 0 => Err(DbErr::Conn(internal(&error.to_string()))),
             _ => Ok(()),

@@ -19,7 +19,7 @@ use crate::web::problem::Problem;
 const APPLE: &str = "/.well-known/apple-app-site-association";
 const ANDROID: &str = "/.well-known/assetlinks.json";
 
-/// The content of both files, if the settings name apps.
+/// The content of Apple's file and of Google's file, each if the settings name an app for it.
 #[derive(Clone)]
 pub(in crate::http) struct AppAssociations {
     apple: Option<Bytes>,
@@ -64,12 +64,12 @@ fn android_file(apps: &[AndroidApp]) -> Value {
     apps.iter().map(statement).collect()
 }
 
-/// Returns whether a path is one of the files.
+/// Returns whether a path is the path of an association file.
 pub(in crate::http) fn is_association(path: &str) -> bool {
     [APPLE, ANDROID].contains(&path)
 }
 
-/// Returns the routes of the files.
+/// Returns the routes of the association files.
 pub(super) fn routes() -> [(&'static str, RouteMethod); 2] {
     [(APPLE, get(apple)), (ANDROID, get(android))]
 }

@@ -106,7 +106,7 @@
     else if (result) showMessage(explain(result.body));
   }
 
-  // Runs an action while its buttons are disabled, and shows why it fails.
+  // Disables the buttons while the action runs. Shows a message if the server can't be reached.
   async function run(buttons, action) {
     showMessage("");
     for (const button of buttons) button.disabled = true;

@@ -64,8 +64,8 @@ const authorize = (basicOnApi) => (system) => {
     }
   }
 
-  // Unless the operator enables Basic for the API (`basicOnApi`), Basic works only for the operations that
-  // require it. Each of these operations has its own lock button.
+  // Offers Basic only if the operator has enabled Basic for the API (`basicOnApi`). Otherwise, Basic works
+  // only for the operations that require Basic, and each of these operations has its own lock button.
   function AuthorizeButton({ authActions, authSelectors, getComponent }) {
     const all = authSelectors.definitionsToAuthorize();
     const offered = basicOnApi ? all : all.filterNot((definition) => definition.has(BASIC));

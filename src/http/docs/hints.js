@@ -1,4 +1,5 @@
-// A Swagger UI plugin that shows the scopes of each operation, shortens its errors, and links to the problem pages.
+// A Swagger UI plugin that shows the scopes of each operation, shortens its error responses, and links to the
+// problem pages.
 "use strict";
 
 const hints = (system) => {

@@ -1,7 +1,7 @@
-// Starts Swagger UI with the OpenAPI document of this server. Signing up, logging in or refreshing authorizes the
-// page, also after a reload and in other tabs. Logging out at the top or in the "Authorize" window ends the
-// session. Credentials that the user enters in that window are valid in this tab until it is reloaded: neither
-// passwords nor secrets of services are stored.
+// Starts Swagger UI with the OpenAPI document of this server. After signing up, logging in or refreshing, the
+// page is authorized, and stays authorized after a reload and in other tabs. Logging out at the top or in the
+// "Authorize" window ends the session. Credentials that the user enters in that window are valid in this tab
+// until it is reloaded: neither passwords nor secrets of services are stored.
 "use strict";
 
 (() => {

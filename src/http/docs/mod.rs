@@ -21,8 +21,8 @@ use crate::web::page::HTML;
 use crate::web::problem::Problem;
 
 const INDEX: &str = include_str!("index.html");
-/// The content security policy. Swagger UI has icons in `data:` URLs in its style. `unsafe-inline` is not
-/// needed.
+/// The content security policy. It allows `data:` URLs for images, because the style of Swagger UI contains
+/// icons in such URLs. `unsafe-inline` is not needed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(names.len(), ProblemCode::ALL.len());
     }
 
-    // `tests/it/contract/problems.rs` compares the other examples with a running server.
+    // `tests/it/contract/problems.rs` checks the examples that this test leaves out, most of them against a
+    // running server.
     #[test]
     fn the_documented_examples_of_problems_that_are_hard_to_produce_equal_the_real_problems() {
         let real: [Problem; 8] = [

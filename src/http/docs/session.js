@@ -124,7 +124,7 @@ const session = (() => {
       }
     }),
 
-    // Returns the access token or null. Refreshes it if it has expired or is the rejected one.
+    // Returns the access token, or null. Refreshes the token first if it has expired or equals `rejected`.
     token: (rejected) => {
       const isFresh = (current) => !current || (current.access_token !== rejected && Date.now() < current.stale_at);
       const token = () => load()?.access_token ?? null;

@@ -31,7 +31,7 @@ const SHARED: [(&str, u16); 17] = [
 /// The statuses of shared errors that can be a page, in operations that return pages to browsers. 406 is
 /// always JSON.
 const WITH_PAGE: [u16; 5] = [400, 404, 422, 500, 503];
-/// The suffix of the names of these errors in the document.
+/// The suffix of an error's name in the document if the error can be a page.
 const PAGE_SUFFIX: &str = "OrPage";
 
 /// Adds references to the shared errors that apply to an operation. `is_api` marks the operations below
@@ -63,7 +63,7 @@ pub(super) fn share(operation: &mut Value, is_api: bool, is_write: bool) {
             _ => false,
         };
         let key = status.to_string();
-        // An error that the handler declares has the same form, so it uses the shared response too.
+        // An error that the handler declares has the form of the shared error, so it gets the same reference.
         if applies || responses.contains_key(&key) {
             let suffix = if has_pages && WITH_PAGE.contains(&status) { PAGE_SUFFIX } else { "" };
             responses.insert(key, json!({ "$ref": format!("#/components/responses/{name}{suffix}") }));

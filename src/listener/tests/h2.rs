@@ -51,7 +51,7 @@ pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_h2_request_must_name_exactly_one_host_without_userinfo() {
-    // S-57; 0x84 is `:path: /`, 0x41 and a length `:authority`, 0x0f 0x17 and a length `host`.
+    // S-57; 0x84 is `:path: /`, 0x41 and a length begin `:authority`, 0x0f 0x17 and a length begin `host`.
     for (fields, accepted) in [
         (&b"\x84\x41\x01a"[..], true),
         (b"\x84\x41\x01a\x0f\x17\x01a", true),
@@ -68,7 +68,7 @@ async fn an_h2_request_must_name_exactly_one_host_without_userinfo() {
         let mut tcp = send(&server, &[H2_OPEN, &request(1, fields)].concat()).await;
         let frames = frames(&mut tcp, Some(HEADERS)).await;
         let (_, head) = frames.last().unwrap();
-        // `:status: 200` and `:status: 400`.
+        // 0x88 is `:status: 200`, and 0x8c is `:status: 400`.
         assert_eq!(head.first(), Some(if accepted { &0x88 } else { &0x8c }), "{fields:?}");
     }
 }

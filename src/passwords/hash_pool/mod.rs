@@ -187,7 +187,7 @@ impl Drop for Batch {
     }
 }
 
-/// A place among the admitted jobs that have not ended, counted by a metric.
+/// A place among the admitted jobs that have not ended. A metric counts these places.
 struct Slot;
 
 impl Slot {

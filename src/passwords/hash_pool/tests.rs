@@ -201,7 +201,7 @@ fn jobs_are_admitted_up_to_the_wait_limit() {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2 + 2 * 8);
     assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|it| it.retry_after_secs == 1));
     drop(results);
-    // Batches take longer than estimated: two rounds don't fit.
+    // Batches take longer than estimated: two rounds don't fit into a second.
     for _ in 0..40 {
         load.record_duration(BATCH_MAX, Duration::from_millis(600));
     }

@@ -58,7 +58,8 @@ struct SessionBody {
     /// Time of the login.
     #[serde(serialize_with = "serialize_instant")]
     created_at: DateTime<Utc>,
-    /// Time of the last activity. The real activity can be later by up to the lifetime of an access token.
+    /// Time of the last recorded activity. The last activity itself can be later, by up to the lifetime of an
+    /// access token.
     #[serde(serialize_with = "serialize_instant")]
     last_seen_at: DateTime<Utc>,
     /// Whether this request belongs to the session.
@@ -102,7 +103,7 @@ struct SessionList {
 
 #[derive(ApiResponse)]
 enum EndedSessions {
-    /// The sessions were ended, or there was no such session.
+    /// The sessions were ended, or there was no session to end.
     #[oai(status = 204)]
     NoContent,
 }

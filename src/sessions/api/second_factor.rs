@@ -29,8 +29,8 @@ struct CompleteLogin {
     /// Unused recovery code. Case, spaces and hyphens are ignored.
     #[oai(nullable)]
     recovery_code: Option<PasswordText>,
-    /// Response of a passkey to the challenge from `POST /api/v1/auth/passkeys/options`. Both requests have the
-    /// same `mfa_token`.
+    /// Response of a passkey to a challenge that was requested from `POST /api/v1/auth/passkeys/options` with
+    /// the same `mfa_token`.
     #[oai(nullable)]
     passkey: Option<PasskeyProof>,
 }

@@ -238,7 +238,7 @@ pub(super) async fn idle_longest(
 }
 
 /// Ends a session, even if it has expired: if the clock was wrong and is set back, an expired session would
-/// be active again. Returns `false` if the session has ended already.
+/// be active again. Returns `false` if the session does not exist or has already ended.
 pub(super) async fn end(tx: &Tx, owner: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let done = sessions::Entity::update_many()
         .col_expr(sessions::Column::EndedAt, Expr::value(now.timestamp_millis()))
@@ -285,7 +285,8 @@ pub(super) async fn end_all_but(
         .filter(sessions::Column::EndedAt.is_null())
         .exec(tx)
         .await?;
-    // Read the rows after the update: from then on, no refresh can extend the expiry of the access tokens.
+    // Read the rows after the sessions have ended: from then on, no refresh can extend the expiry of their
+    // access tokens.
     let rows: Vec<(Uuid, i64)> = sessions::Entity::find()
         .select_only()
         .columns([sessions::Column::Id, sessions::Column::AccessExpiresAt])
@@ -297,7 +298,8 @@ pub(super) async fn end_all_but(
     Ok(rows.into_iter().map(|(id, until)| (id, from_millis(until))).collect())
 }
 
-/// Records that an access token of this generation was used.
+/// Stores the use of an access token, unless the session has ended or a use of the same or a later generation
+/// is already stored.
 pub(super) async fn mark_used(
     tx: &Tx,
     owner: Uuid,

@@ -80,9 +80,9 @@ impl Example for SyncChanges {
     }
 }
 
-/// The result of an operation. `trip` is the current trip; it is absent if there is none, and if the
-/// operation was rejected. `problem` gives the reason of a rejection; the pointers in its `errors` refer to
-/// the operation.
+/// The result of an operation. `trip` is the current trip. It is absent if there is none, if the operation
+/// was rejected, or if the token does not have the scope `trips:read`. `problem` gives the reason of a
+/// rejection; the pointers in its `errors` refer to the operation.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct SyncResult {
     /// `op_id` of the operation.
@@ -93,7 +93,8 @@ pub(super) struct SyncResult {
     /// on was not applied. `rejected`: it was not applied, for the reason in `problem`. The list may grow.
     /// Keep an operation if its result has a status that the app does not know.
     status: String,
-    /// Current trip. Absent if it does not exist, and if the token does not have the scope `trips:read`.
+    /// Current trip. Absent if it does not exist, if the operation was rejected, or if the token does not
+    /// have the scope `trips:read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     trip: Option<TripBody>,
     /// Reason of the rejection; the pointers in its `errors` refer to the operation.
@@ -104,7 +105,7 @@ pub(super) struct SyncResult {
 /// The results of the operations.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct SyncResults {
-    /// One result for each operation, in the same order. The list ends early if its trips would exceed 8 MiB.
+    /// One result for each operation, in the same order. The list ends early when its trips reach 8 MiB.
     /// Operations without a result were not processed. Send them again, except the operations on a trip for
     /// which an earlier operation was not applied.
     pub(super) results: Vec<SyncResult>,

@@ -133,7 +133,7 @@ pub(super) fn encoding_key(alg: Alg, private: &[u8]) -> Option<EncodingKey> {
         Alg::Es256 => Some(EncodingKey::from_ec_der(private)),
         Alg::EdDsa => Some(EncodingKey::from_ed_der(private)),
         Alg::Rs256 => {
-            // jsonwebtoken parses PKCS #8 of RSA only in PEM format.
+            // jsonwebtoken parses an RSA key in PKCS #8 only from PEM, not from DER.
             let body = STANDARD.encode(private);
             let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
             EncodingKey::from_rsa_pem(pem.as_bytes()).ok()

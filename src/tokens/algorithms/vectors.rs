@@ -37,7 +37,7 @@ fn point(name: &str) -> Vec<u8> {
     [&[4], &bytes(&format!("/keys/{name}/x"))[..], &bytes(&format!("/keys/{name}/y"))].concat()
 }
 
-/// Returns a key in the format of the database, decoded by the code under test.
+/// Converts a key of the test vectors to the format of the database, and decodes it with the code under test.
 fn key(name: &str) -> (Alg, DecodingKey) {
     let field = |field: &str| bytes(&format!("/keys/{name}/{field}"));
     let (alg, key) = match text(&format!("/keys/{name}/kty")).as_str() {

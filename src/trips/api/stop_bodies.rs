@@ -190,8 +190,8 @@ impl NewStop {
     }
 }
 
-/// Returns the stops of a whole trip. If `list` violates rules, returns an empty list of stops and the violations. The
-/// server generates the ids of stops without an id from `seed`.
+/// Returns the stops of a whole trip. If `list` violates rules, returns an empty list of stops and the
+/// violations. The server generates the ids of stops without an id from `seed`.
 pub(super) fn parse_stops(list: Vec<NewStop>, seed: Uuid) -> (Stops, Vec<TripViolation>) {
     let list = list.into_iter().enumerate();
     let list: Vec<Stop> =

@@ -29,8 +29,8 @@ use super::{BorrowedTrip, Counter, Status, Trip, Usage};
 use crate::clock::from_millis;
 use crate::db::{Row, StoreError, Tx, pad_to_power_of_two};
 
-/// The columns of a trip, in the order in which [`trip`] reads them. Values are read by index, because
-/// looking up a column by name takes longer than reading its value.
+/// The columns of a trip, in the order in which [`borrowed_trip`] reads them. Values are read by index,
+/// because looking up a column by name takes longer than reading its value.
 const COLUMNS: [trips::Column; 12] = [
     trips::Column::Id,
     trips::Column::Title,

@@ -31,7 +31,8 @@ const DEPTH_MAX: usize = 32;
 /// The values that the layout of a page needs.
 #[derive(Debug)]
 pub struct Layout {
-    /// The relative path from the page to the root of the server: `../` for each level, so empty at the root.
+    /// The relative path from the page to the root of the server: one `../` for each folder in the path of
+    /// the page, or an empty text for a page in the root.
     pub root: String,
 }
 

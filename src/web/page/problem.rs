@@ -7,7 +7,7 @@ use poem::http::{HeaderName, StatusCode, header};
 use super::{Layout, private, render};
 use crate::web::problem::Problem;
 
-/// The headers that the page of a problem has in common with its JSON.
+/// The headers of a problem that are sent both with its HTML page and with its JSON.
 const COMMON: [HeaderName; 2] = [header::ALLOW, header::RETRY_AFTER];
 
 #[derive(Template)]

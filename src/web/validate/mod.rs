@@ -79,7 +79,7 @@ impl Checker<'_> {
             Value::String(text) => self.string(schema, text, pointer),
             Value::Number(_) => self.number(schema, value, pointer),
             Value::Array(items) => self.array(schema, items, pointer),
-            // A reference with a description is an `all_of`; only the referenced part has the properties.
+            // A reference with a description has no properties: its `all_of` part has the properties.
             Value::Object(fields) if !schema.properties.is_empty() => self.object(schema, fields, pointer),
             Value::Null | Value::Bool(_) | Value::Object(_) => {}
         }

@@ -51,7 +51,7 @@ def check(server, folder):
 
 
 def scan(svg):
-    """Returns the text of a QR code. Paints the picture first: the path consists of rectangles."""
+    """Returns the text of a QR code. Draws it first: the path of the SVG consists of rectangles."""
     size = int(re.search(r'viewBox="0 0 (\d+) \1"', svg)[1])
     path = re.search(r'\bd="([^"]*)"', svg)[1]
     pixels = bytearray(b"\xff" * size * size)

@@ -26,7 +26,7 @@ FLAG = AuthenticatorData.FLAG
 VERIFIED = FLAG.UP | FLAG.UV
 CREATE, GET = CollectedClientData.TYPE.CREATE, CollectedClientData.TYPE.GET
 
-# A new private key, and the arguments that sign with it.
+# For each algorithm, a function that creates a private key, and the additional arguments of `sign`.
 KEYS = {
     "ES256": (lambda: ec.generate_private_key(ec.SECP256R1()), [ec.ECDSA(SHA256())]),
     "ES384": (lambda: ec.generate_private_key(ec.SECP384R1()), [ec.ECDSA(SHA384())]),

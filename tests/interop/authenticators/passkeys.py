@@ -129,7 +129,7 @@ def log_in(server, device, user):
         raise SystemExit(f"{device.name}: the passkey of {user} has logged in {grant['user']}")
     known, count = stored(server, credential)
     agree(device, lambda: RelyingParty().log_in(begun["options"], credential, known))
-    # The server accepts a challenge once.
+    # The server accepts each challenge only once.
     server.refused("/api/v1/auth/passkeys/login", body, status=401, code="invalid_credentials")
     return count
 

@@ -73,7 +73,8 @@ async fn no_table_contains_any_data_of_a_deleted_user() {
 
 #[tokio::test]
 async fn an_account_with_a_thousand_trips_can_be_deleted() {
-    // On SQLite, the statement that deletes the trips changes more pages than its journal holds in memory.
+    // The statement that deletes the trips changes more pages than SQLite's statement journal holds in
+    // memory.
     let app = TestApp::start().await;
     let ada = app.sign_up("ada").await;
     for _ in 0..2 {

@@ -15,7 +15,7 @@ const NEW_PASSWORD: &str = "a louder harbour at dawn";
 /// Returns a client with an access token without a session.
 async fn with_sessionless_token(app: &TestApp, name: &str) -> Client {
     let token = app.anonymous().post("/api/v1/auth/tokens").basic(name, PASSWORD).await.expect(200).json();
-    // A revocation includes the tokens that were issued at least a millisecond before.
+    // A revocation ends the tokens that were issued at least a millisecond before it.
     app.clock.advance(TimeDelta::milliseconds(1));
     app.anonymous().with_token(token["access_token"].as_str().unwrap())
 }
@@ -24,7 +24,7 @@ async fn change_password(owner: &Client) {
     owner.post("/api/v1/me/password").json(&json!({ "new_password": NEW_PASSWORD })).await.expect(204);
 }
 
-/// Returns the sensitive changes of a thief who has prepared them.
+/// Prepares sensitive changes by a thief. Returns the method, path and body of each request.
 async fn prepare_changes(app: &TestApp, thief: &Client) -> Vec<(Method, &'static str, Value)> {
     let (challenge, options) = begin_registration(thief).await;
     let credential = Device::new(&options, -7).attest(&options);
@@ -98,7 +98,7 @@ async fn a_change_of_address_that_is_requested_during_a_password_change_cannot_b
         let thief = if round % 2 == 0 {
             replica.log_in(&name).await
         } else {
-            // On SQLite, one transaction can contain both requests.
+            // On SQLite, both requests go to one server, and one transaction can contain both.
             with_sessionless_token(&app, &name).await
         };
         let address = format!("thief-{round}@example.org");

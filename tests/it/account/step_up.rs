@@ -76,7 +76,7 @@ async fn reauthentication_returns_a_token_of_the_same_session_with_a_new_authent
         assert_eq!(recent.claims()[same], ada.claims()[same], "{same}");
     }
     rename(&recent, "countess").await.expect(200);
-    // The token of the request and the refresh token stay valid.
+    // The earlier access token and the refresh token stay valid.
     ada.get("/api/v1/me").await.expect(200);
     let list = ada.get("/api/v1/me/sessions").await.expect(200).json();
     assert_eq!(list["items"].as_array().unwrap().len(), sessions["items"].as_array().unwrap().len());

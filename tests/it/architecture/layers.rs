@@ -69,7 +69,7 @@ pub(super) const LAYERS: [(u8, &[&str]); 10] = [
 /// `api` modules may import each other to share wire types.
 pub(super) const SAME_LAYER: [(&str, &[&str]); 17] = [
     ("uniform_time", &["secrets"]),
-    // A span belongs to the current request, which `audit` keeps.
+    // The parent of a span is the span of the current request, which `audit` stores.
     ("traces", &["audit", "error_chain"]),
     ("data_dir", &["db"]),
     // `passwords` defines the bounds of some settings.

@@ -73,7 +73,7 @@ async fn introspection_returns_the_claims_of_an_access_token() {
             "sid": ada.grant()["session_id"],
         })
     );
-    // A sessionless token has no `sid`. The type hint has no effect.
+    // A sessionless token has no `sid`. The parameter `token_type_hint` has no effect.
     let sessionless =
         app.anonymous().post("/api/v1/auth/tokens").basic("ada", PASSWORD).await.expect(200).json();
     let sessionless = sessionless["access_token"].as_str().unwrap();

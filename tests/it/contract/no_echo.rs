@@ -75,8 +75,8 @@ async fn no_error_echoes_a_path_a_query_or_a_header() {
         }
         for Operation { method, path, .. } in operations(SOME_ID) {
             let call = |query: &str| client.call(method.clone(), &format!("{path}{query}"));
-            // The names contain no canary, because the pointer of an error contains the name of an unknown
-            // parameter.
+            // The parameter names contain no canary, because the pointer of an error contains the name of an
+            // unknown parameter.
             for query in ["?limit=X", "?cursor=X", "?token=X", "?x=X", "?limit=1&limit=X"] {
                 errors += u32::from(check_no_echo(&call(&query.replace('X', WORD)).await));
             }
@@ -123,7 +123,8 @@ async fn no_error_echoes_a_request_body() {
         ];
         let mut bodies: Vec<String> = values.iter().map(Value::to_string).collect();
         let known = schema["properties"].as_object().unwrap();
-        // The names contain no canary, because the pointer of an error contains the name of an unknown field.
+        // The field names contain no canary, because the pointer of an error contains the name of an unknown
+        // field.
         for name in known.keys().map(String::as_str).chain(["x"]) {
             for value in &values {
                 bodies.push(json!({ name: value }).to_string());

@@ -17,7 +17,7 @@ const LOGIN: &str = "/api/v1/auth/login";
 const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// Codes that the requests below do not produce. Most of these codes come only from a failing, overloaded or
-/// stopping server. The unit tests of the pages produce eight of them.
+/// stopping server. The unit tests of the problem pages produce eight of them.
 const HARD_TO_PRODUCE: &[ProblemCode] = &[
     // The listener sends this response, not the middleware.
     ProblemCode::HeadersTooLarge,

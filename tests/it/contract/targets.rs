@@ -81,7 +81,8 @@ fn server_time(client: &Client) -> DateTime<Utc> {
     client.grant()["server_time"].as_str().unwrap().parse().unwrap()
 }
 
-/// Starts a login of another user. Returns the `mfa_token` of the login and a code that completes the login.
+/// Creates a user with an authenticator app, and starts a login of this user. Returns the `mfa_token` of the
+/// login and a code that completes the login.
 async fn waiting_login(owner: &Client) -> String {
     let name = format!("u{}", Uuid::now_v7().simple().to_string().split_at(12).1);
     let body = json!({ "username": name, "password": PASSWORD });

@@ -158,8 +158,8 @@ async fn assert_unavailable(app: &TestApp, ada: &Client) {
         anonymous.get("/health/ready").await.expect(503).problem("database_unavailable");
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         anonymous.get("/health/live").await.expect(200);
-        // A second without the database is enough to reject tokens, because another replica may have revoked
-        // them.
+        // After a second without the database, the server rejects tokens, because another replica may have
+        // revoked them.
         app.clock.advance(TimeDelta::seconds(1));
         ada.get("/api/v1/auth/session").await.expect(503).problem("database_unavailable");
     }
@@ -199,7 +199,7 @@ async fn a_page_cached_before_a_failover_that_lost_writes_is_not_returned_after_
     ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201);
     let count = async || ada.get("/api/v1/trips").await.expect(200).json()["items"].as_array().unwrap().len();
     assert_eq!([count().await, count().await], [1, 1]);
-    // The trip is lost, and the change counter has the same value as before.
+    // Delete the trip as if a failover had lost it. The change counter keeps its value.
     rows::delete_trips(&app).await;
     assert_eq!(count().await, 1, "the page comes from the cache");
     proxy.sever();
@@ -384,7 +384,7 @@ async fn a_write_that_times_out_on_a_lock_returns_503_and_is_never_applied() {
         Database::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await.unwrap();
     let lock = connection.begin().await.unwrap();
     lock.execute_unprepared("SELECT id FROM users FOR UPDATE").await.unwrap();
-    // The second write of a user waits for the first one. A third one could wait longer than the limit of a request.
+    // The second write of a user waits for the first. A third write could exceed the time limit of a request.
     let calls =
         [&ada, &ada, &eve].map(|client| client.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })));
     for reply in join_all(calls.map(IntoFuture::into_future)).await {

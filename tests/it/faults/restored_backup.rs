@@ -102,7 +102,7 @@ async fn a_write_based_on_a_trip_version_that_was_lost_in_a_restore_overwrites_n
     let list_tag = phone.get(TRIPS).await.expect(200).header("etag").to_owned();
     let app = restore(app, &backup).await;
     let (phone, laptop) = (moved(&app, &ada), moved(&app, &ada));
-    // The list of trips changed once between the backup and the restore, and changes once after the restore.
+    // The restore lost one change. This change makes the number of changes the same as before the restore.
     let kept = rename(&laptop, &trip, "from the laptop").await;
     let read = phone.get(&path(&trip)).header("if-none-match", &tag).await.expect(200);
     assert_eq!(read.json()["title"], "from the laptop");
@@ -110,7 +110,7 @@ async fn a_write_based_on_a_trip_version_that_was_lost_in_a_restore_overwrites_n
         phone.patch(&path(&trip)).header("if-match", &tag).json(&json!({ "title": "from the phone" }));
     write.await.expect(412).problem("precondition_failed");
     phone.get(TRIPS).header("if-none-match", &list_tag).await.expect(200);
-    // A trip that no device has changed since the backup also has another version.
+    // After the restore, a trip that no device has changed since the backup has a new version too.
     for (trip, base) in [(&trip, 1), (&trip, 2), (&same, 1)] {
         let results = send(&phone, &json!([update(trip, base)])).await;
         assert_eq!(results[0]["status"], "conflict", "{trip} {base}");

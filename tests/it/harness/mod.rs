@@ -193,7 +193,7 @@ impl TestApp {
         self.running.stop().await;
     }
 
-    /// Stops the server gracefully. The database and the files exist as long as the result.
+    /// Stops the server gracefully. The returned value keeps the database and the files until it is dropped.
     pub(crate) async fn stop_and_keep_database(self) -> impl Send + use<> {
         let environment = Arc::clone(&self.environment);
         self.stop().await;

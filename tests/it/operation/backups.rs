@@ -63,7 +63,7 @@ async fn a_backup_of_a_running_server_can_be_restored_and_the_restore_begins_a_n
     let trip = ada.post("/api/v1/trips").json(&json!({ "title": "Lisbon" })).await.expect(201).json();
     let trip = format!("/api/v1/trips/{}", trip["id"].as_str().unwrap());
     let cursor = ada.get("/api/v1/sync").await.expect(200).json()["next_cursor"].clone();
-    // A server that has stopped by the time of the restore.
+    // Add the row of a server that has stopped by the time of the restore.
     rows::add_replica(&app, "1.0.0", 0).await;
     let path = create(app.settings());
     let verified = json_of(&backup(app.settings(), &["verify", path.to_str().unwrap(), "--json"]));

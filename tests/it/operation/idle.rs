@@ -1,4 +1,4 @@
-//! The load of a server without requests on its database.
+//! The load that a server without requests puts on its database.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::process::Process;
 /// Long enough for one heartbeat, and too short for the jobs that run once a minute.
 const SECONDS: usize = 10;
 
-/// Returns the statements in the log, with the statements that begin and end transactions.
+/// Returns the statements in the log, including those that begin and end transactions.
 fn statements(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.contains("tripgate::sql")).collect()
 }

@@ -45,8 +45,7 @@ fn expressions(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_metric_of_the_dashboard_and_the_alerts_exists() {
     let text = metrics::render();
-    // Some metrics have no series until their first event, so the output lacks them. The documentation lists
-    // them.
+    // If a metric has no series before its first event, the output lacks it, but the documentation lists it.
     let documented = read("docs/operations.md");
     let exists = |name: &str| {
         text.lines().any(|line| line.split(' ').nth(2) == Some(name))

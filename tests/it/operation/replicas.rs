@@ -189,7 +189,7 @@ async fn a_server_with_the_wrong_secret_does_not_start_beside_others_and_does_no
         let (code, text) = run(dirs[0].path(), settings, &secret, &["doctor"]);
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("has another master secret"), "{text}");
-        // After that server has stopped, a server with the other secret starts.
+        // After the first server has stopped, a server with the other secret starts.
         running.terminate();
         running.wait_for_exit();
         let second = Settings { secret_file: secret, ..settings.clone() };

@@ -39,7 +39,7 @@ async fn empty_database() -> (TestApp, String) {
     (app, url)
 }
 
-/// Returns every migration step with this state.
+/// Returns all migration steps, each in the given state.
 fn steps(state: MigrationState) -> Vec<MigrationStep> {
     Migrator::migrations().iter().map(|step| MigrationStep { name: step.name().to_owned(), state }).collect()
 }

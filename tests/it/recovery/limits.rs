@@ -67,7 +67,8 @@ async fn at_most_20_wrong_codes_a_day_are_compared_for_an_account_in_all_flows_t
     let mail = mailed(&app, &app.anonymous(), FORGOT, ADA).await;
     let right = mail.with_code(json!({ "new_password": NEW_PASSWORD }));
     post(&app, RESET, right.clone()).await.expect(422).problem("invalid_code");
-    // Other accounts can still use codes. The account can still use the link, because links can't be guessed.
+    // The codes of Bob's account are still valid. The link of Ada's account is valid too, because links can't
+    // be guessed.
     let other = mailed(&app, &app.anonymous(), FORGOT, "bob@example.org").await;
     post(&app, RESET, other.with_code(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);
     post(&app, RESET, mail.with_token(json!({ "new_password": NEW_PASSWORD }))).await.expect(204);

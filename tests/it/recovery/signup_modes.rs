@@ -118,7 +118,7 @@ async fn the_link_in_a_sign_up_mail_requires_a_password_and_ignores_the_password
 
 #[tokio::test]
 async fn if_confirmation_is_required_an_unconfirmed_account_can_use_only_the_operations_under_auth_and_me() {
-    // Rows 39 to 41 of `documents::parity`
+    // Rows 39 and 40 of `documents::parity`.
     let app = TestApp::with(|settings| {
         settings.require_confirmed = true;
         settings.auth_methods.basic = true;

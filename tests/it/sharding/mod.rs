@@ -23,13 +23,13 @@ use recorder::Recorder;
 use statement::{OwnerColumns, named_tables, violations};
 use tables::first_key_columns;
 
-/// The request contains another unique key of one row, and the owner is not known before the row is read. A
-/// divided database needs an index over all owners for this key.
+/// The request identifies one row by a unique key other than the primary key. The owner is not known before
+/// the row is read, so a divided database needs an index over all owners for this key.
 const LOOKUP: &str = "finds one row by another unique key";
 /// The statement reads independent rows, for requests that wait at the same time. A divided database can read
 /// these rows from several parts.
 const BATCH: &str = "reads one row for each of several requests";
-/// All rows have the same owner: the function takes one owner.
+/// All inserted rows have the same owner, because the query function takes only one owner.
 const ROWS_OF_ONE_OWNER: &str = "inserts several rows of one owner";
 /// These statements may concern all parts of a divided database.
 const BACKGROUND: &str = "belongs to a background job or the start of the server, not to a request";

@@ -233,7 +233,7 @@ fn value_rows(statement: &[Part]) -> usize {
         .count()
 }
 
-/// Returns the names of the tables before the first clause that names no tables.
+/// Returns the names of the tables in `from`, up to the first clause that names no tables, such as WHERE.
 fn table_names(from: &[Part]) -> Vec<String> {
     let ends = ["WHERE", "SET", "GROUP", "ORDER", "LIMIT", "FOR"];
     let clause = from.split(|part| ends.iter().any(|end| part.is_word(end))).next().unwrap_or_default();

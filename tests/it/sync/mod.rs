@@ -111,7 +111,7 @@ async fn the_operations_of_a_sync_request_are_applied_one_by_one_in_order() {
     assert_eq!(rows::trips(&app).await, 1);
 }
 
-/// Asserts the contents of the results besides their statuses.
+/// Asserts that the fields of the results other than `status` are correct.
 fn assert_result_contents(operations: &Value, results: &[Value]) {
     for (result, operation) in results.iter().zip(operations.as_array().unwrap()) {
         assert_eq!(result["op_id"], operation["op_id"]);

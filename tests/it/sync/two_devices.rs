@@ -1,9 +1,9 @@
 //! Two devices of one user that go offline, edit, lose requests and responses, and resend.
 //!
 //! The test records which edit created each version of each trip. It asserts that each version was created by
-//! one edit, so no device overwrites a version that it has not seen. No version is missing, and the last
-//! version is the version on the server. Both devices end with the server's state, and every operation is
-//! applied or reported as a conflict.
+//! one edit, and that no device overwrites a version that it has not seen. No version is missing, and the
+//! last version is the version on the server. Both devices end with the server's state, and every operation
+//! is applied or reported as a conflict.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -38,7 +38,8 @@ type History = HashMap<String, TripHistory>;
 struct TripHistory {
     /// The titles by version.
     titles: BTreeMap<i64, String>,
-    /// The versions that deletions would create. A deletion of a deleted trip creates none.
+    /// The version that each applied deletion is expected to create. A deletion of a trip that is already
+    /// deleted creates no version.
     deletions: BTreeSet<i64>,
 }
 
@@ -203,7 +204,7 @@ async fn run(client: &Client, seed: u64) {
             }
         }
     }
-    // Both devices stay online.
+    // From now on, both devices are online until they have sent all edits.
     while devices.iter().any(|device| !device.queue.is_empty()) {
         for device in &mut devices {
             device.push(&mut random, &mut history).await;

@@ -125,7 +125,7 @@ async fn an_idempotency_key_that_was_used_for_another_request_is_rejected() {
     let first = post(&ada, "k", "Lisbon").await.expect(201);
     let other = post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
     assert_eq!(other.field_errors(), [("/Idempotency-Key".to_owned(), "reused".to_owned())]);
-    // The key is also rejected while the first request runs.
+    // Another request with the key is also rejected while the first request runs.
     rows::reopen_keys(&app).await;
     post(&ada, "k", "Porto").await.expect(422).problem("idempotency_key_reused");
     assert_eq!(count_trips(&ada).await, 1);

@@ -35,8 +35,8 @@ impl Numbers {
         let sent = self.sent.load(SeqCst);
         let shown = match title {
             Some(number) => number,
-            // The trip is absent only after odd numbers, so the state of the response is at least that of the
-            // first odd number from `known` on.
+            // Only a write with an odd number removes the trip, so the response shows the state after the
+            // first odd number from `known` on, or a later state.
             None => known + 1 - known.rem_euclid(2),
         };
         assert!(shown >= known, "{list}: the response shows {title:?}, but {known} was known before");
@@ -91,8 +91,8 @@ async fn read(
             let title = trip.map(|trip| trip["title"].as_str().unwrap().parse().unwrap());
             numbers.check(known[writer], title, list);
         }
-        // One statement reads a short page, unless the order is `-start_date`. The entity tag then identifies
-        // the content of the page.
+        // If one statement reads the whole page, the entity tag identifies the content of the page. One
+        // statement reads a short page, except in the order `-start_date`.
         if !list.contains("limit") && !list.contains("-start_date") {
             let tag = (reply.header("etag").to_owned(), list);
             let first = seen.lock().unwrap().entry(tag).or_insert_with(|| body.clone()).clone();

@@ -28,7 +28,7 @@ fn success(app: &TestApp, args: &[&str], input: &[u8]) -> String {
     stdout(&output)
 }
 
-/// Returns the commands of the records and their subjects, the oldest first.
+/// Returns the command and the subject of each record, the oldest record first.
 fn recorded<'a>(records: &'a [Value]) -> Vec<(&'a str, &'a str)> {
     let text = |value: &'a Value| value.as_str().unwrap_or_default();
     records.iter().rev().map(|record| (text(&record["command"]), text(&record["subject"]))).collect()

@@ -24,7 +24,8 @@ pub(super) struct Outcome {
     pub(super) imported: u64,
     /// The number of users that have an account already.
     pub(super) existing: u64,
-    /// The users whose username or address belongs to another account.
+    /// One fault for each new user whose username another account has, or whose address another account can
+    /// restore.
     pub(super) faults: Vec<Fault>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Imported {
 /// Reads records in the format of the file.
 #[derive(Debug)]
 pub(super) enum Reader {
-    /// CSV, with the columns of the header.
+    /// CSV, with the columns of the header; `None` until the header was read.
     Csv(Option<Vec<&'static str>>),
     /// One JSON object in each line.
     JsonLines,

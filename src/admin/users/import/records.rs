@@ -67,8 +67,8 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Appends the next line with its line break. Returns whether the line fits, or `None` at the end of the
-    /// file.
+    /// Appends the next line with its line break. Returns whether the record still fits into [`RECORD_MAX`]
+    /// bytes, or `None` at the end of the file.
     fn read_line(&mut self, into: &mut Vec<u8>) -> io::Result<Option<bool>> {
         let (mut fits, mut is_read) = (true, false);
         loop {

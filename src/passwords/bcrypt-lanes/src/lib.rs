@@ -183,8 +183,8 @@ enum Key {
 
 /// Runs `rounds` rounds in at most [`Lanes::PER_LOOP`] lanes.
 fn run(lanes: &mut [Lane], rounds: u64) {
-    // The number of lanes is a constant in each loop, so that the compiler holds the halves of all blocks in
-    // registers.
+    // The number of lanes is a constant in each loop, so that the compiler holds the two halves of each
+    // lane's block in registers.
     if let Ok(lanes) = <&mut [Lane; 4]>::try_from(&mut *lanes) {
         run_loop(lanes, rounds);
     } else if let Ok(lanes) = <&mut [Lane; 3]>::try_from(&mut *lanes) {
@@ -234,7 +234,7 @@ fn expand<const N: usize, const SALTED: bool>(lanes: &mut [Lane; N], key: Key) {
     }
 }
 
-/// Encrypts one block in each lane, given as two halves.
+/// Encrypts one block in each lane. `left` and `right` contain the two halves of each block.
 #[expect(clippy::inline_always, reason = "the loops around it need one copy for each number of lanes")]
 #[expect(clippy::indexing_slicing, reason = "all indices are below the lengths of the arrays")]
 #[inline(always)]

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unreadable_literal, reason = "a table of digits")]
 
-/// The number of round keys. They are the first words; four S-boxes of 256 words follow.
+/// The number of round keys, which are the first words of the state. Four S-boxes of 256 words follow.
 pub(crate) const ROUND_KEYS: usize = 18;
 
 /// The first 1,042 words of the fraction of pi.

@@ -122,7 +122,7 @@ fn lanes_continue_to_higher_costs_after_other_lanes_are_removed() {
     let passwords: Vec<_> = (0..5).map(|_| random.password()).collect();
     let inputs: Vec<_> = passwords.iter().map(|password| Input { password, salt: random.salt() }).collect();
     let mut lanes = Lanes::start(&inputs);
-    // At each cost, the lane with this number is removed.
+    // After the rounds of each cost, remove the lane whose number is `removed`.
     for (cost, removed) in [(4, 2), (5, 0), (6, 4), (8, 1), (9, 3)] {
         lanes.advance_to(cost);
         // A lower cost does nothing.

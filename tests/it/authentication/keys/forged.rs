@@ -36,7 +36,8 @@ impl Scene {
             let (header, claims) = (read(ada.token(), 0), read(ada.token(), 1));
             assert_eq!(header["alg"], name);
             let scene = Self { app, ada, key, header, claims, name };
-            // The server accepts a copy that the test signs, so the modifications cause the later rejections.
+            // The server accepts an unmodified token that the test signs, so the modifications cause the
+            // later rejections.
             let copy = scene.key.token(&scene.header, &scene.claims);
             scene.app.anonymous().with_token(copy).get("/api/v1/me").await.expect(200);
             scenes.push(scene);
@@ -135,7 +136,7 @@ async fn tokens_signed_by_an_attackers_key_are_rejected() {
     }
 }
 
-/// Returns S + L as 32 bytes in little-endian order.
+/// Returns the sum of S and the group order L, as 32 bytes in little-endian order.
 fn plus_order(s: &[u8]) -> Vec<u8> {
     let mut carry = 0;
     let add = |(a, b): (&u8, &u8)| {

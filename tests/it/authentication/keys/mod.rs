@@ -67,7 +67,7 @@ fn client_on(app: &TestApp, client: &Client) -> Client {
     app.anonymous().with_grant(client.grant())
 }
 
-/// Waits for the longest time that a replica can take to notice a change.
+/// Waits for the longest time that a server can take to notice that the keys have changed.
 async fn wait_for_propagation() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -57,8 +57,8 @@ async fn a_retired_key_is_deleted_after_its_last_token_expires() {
     let ada = app.sign_up("ada").await;
     let old = Signer::active_key(&app).await;
     key_rotation(&app).rotate().await.unwrap();
-    // The rotating process may have other settings, so the key is retained for the longest possible lifetime of a
-    // token.
+    // The process that rotates the keys may have another `access_ttl_secs` than the process that issued the
+    // tokens, so the key is retained for the longest lifetime that any setting allows.
     app.clock.advance(TimeDelta::seconds(604_800 - 1));
     rotate_keys(app.services().clone()).await;
     ada.get("/api/v1/me").await.expect(200);
@@ -99,7 +99,7 @@ async fn concurrent_rotations_leave_exactly_one_active_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_rotations_under_traffic_reject_no_valid_token() {
-    // S-35. Ada logs in more often than the default number of sessions allows.
+    // S-35. Ada starts more sessions than the default quota allows.
     let app = Arc::new(TestApp::with(|settings| settings.quotas.sessions = 100_000).await);
     let replica = Arc::new(app.replica().await);
     app.sign_up("ada").await;
@@ -237,7 +237,7 @@ async fn with_a_wrong_master_secret_no_key_is_rotated_or_created() {
     // The misconfigured server has a separate clock.
     misconfigured.clock.advance(TimeDelta::days(31));
     rotate_keys(misconfigured.services().clone()).await;
-    // At its start, this server tries to rotate because the algorithm has changed.
+    // When this server starts, it tries to rotate the key, because `signing_alg` has changed.
     let other = start_with_same_data(&app, |settings| {
         settings.secret = Some(Secret::new(wrong));
         settings.signing_alg = SigningAlg::EdDsa;
@@ -269,7 +269,7 @@ async fn a_server_that_starts_with_another_signing_algorithm_rotates_the_key() {
         let changed = start_with_same_data(&app, |settings| settings.signing_alg = alg).await;
         let again = changed.log_in("ada").await;
         assert_eq!(read(again.token(), 0)["alg"], name);
-        // Both servers accept both tokens, and neither changes the algorithm back.
+        // Both servers accept the tokens of both algorithms, and neither server changes the algorithm back.
         for server in [&app, &changed] {
             rotate_keys(server.services().clone()).await;
             for client in [&ada, &again] {

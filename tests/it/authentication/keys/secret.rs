@@ -62,7 +62,7 @@ async fn rotating_the_master_secret_logs_no_user_out() {
     wait_for_propagation().await;
     ada.get("/api/v1/me").await.expect(200);
     app.log_in("ada").await.get("/api/v1/me").await.expect(200);
-    // After a restart, all tokens and cursors that were issued before are still valid.
+    // After a restart, the tokens and the cursor that were issued before the rotation are still valid.
     let app = app.restart().await;
     client_on(&app, &ada).get("/api/v1/me").await.expect(200);
     client_on(&app, &ada).get(&next).await.expect(200);
@@ -70,7 +70,7 @@ async fn rotating_the_master_secret_logs_no_user_out() {
     let again = app.log_in("ada").await;
     again.get("/api/v1/me").await.expect(200);
     assert!(verifies(&app, &again));
-    // Without the `old` line, only the token issued under the new secret is valid.
+    // Without the `old` line in the secret file, only the refresh token from after the rotation is valid.
     fs::write(&app.settings().secret_file, &after[0]).unwrap();
     assert!(verifies(&app, &again) && !verifies(&app, &ada));
 }

@@ -60,7 +60,8 @@ fn auc([known, unknown]: &[Vec<Duration>; 2]) -> f64 {
 }
 
 async fn assert_equal_times(app: &TestApp, path: &str, user: &str) {
-    // A leak affects every round. Load on the machine affects only some rounds.
+    // One round with equal times is enough: a leak affects every round, but load on the machine affects only
+    // some rounds.
     let mut rounds = Vec::new();
     while !rounds.last().is_some_and(|ratio| (0.85..1.15).contains(ratio)) {
         assert!(rounds.len() < 5, "{path}: ratios of {user} to an unknown user: {rounds:?}");
@@ -80,7 +81,8 @@ async fn response_times_do_not_reveal_whether_a_user_exists() {
         let mut rounds = Vec::new();
         while !rounds.last().is_some_and(|auc| (0.45..=0.55).contains(auc)) {
             assert!(rounds.len() < 5, "{path}: areas under the ROC curve: {rounds:?}");
-            // With fewer samples, the area is often outside the range even if the times are equal.
+            // With fewer than 150 samples, the area is often outside 0.45 to 0.55, even if no time depends on
+            // the user.
             let samples = crate::harness::rounds(150).max(150);
             let times = response_times(&app, path, "ada", samples).await;
             println!("{path}: medians {:?}", times.each_ref().map(|times| times[times.len() / 2]));
@@ -116,7 +118,7 @@ async fn a_server_finds_the_highest_cost_of_the_stored_hashes_when_it_starts() {
         rows::set_password_hash(&old, "brian", damaged).await;
         let app = at_cost(&old, 4).await;
         let mut lowered = unknown(&app).await;
-        // The maximum cost is loaded in the background.
+        // The server loads the highest cost of the stored hashes in the background.
         for _ in 0..50 {
             if lowered * 2 > expensive {
                 break;

@@ -57,7 +57,7 @@ async fn an_access_token_is_accepted_as_the_basic_user_name_with_an_empty_passwo
         [r#"Bearer realm="tripgate", error="insufficient_scope", scope="account""#]
     );
     app.anonymous().get("/api/v1/trips").basic(narrow.token(), "").await.expect(200);
-    // With a password, the token is treated as a user name, and no user has this name.
+    // If the password is not empty, the token is treated as a user name, and no user has this name.
     for password in [PASSWORD, "x", ada.token()] {
         me(&app, ada.token(), password).await.expect(401).problem("invalid_credentials");
     }

@@ -87,7 +87,8 @@ async fn a_token_in_the_query_together_with_another_credential_is_rejected() {
     for path in ["/api/v1/me?token=T&token=T", "/api/v1/me?token=T&token=", "/api/v1/me?token=T&%74oken=x"] {
         call(path).await.expect(400).problem("bad_request");
     }
-    // A query token is rejected together with a password, and does not replace a password.
+    // A request with both a query token and a password is rejected. A query token does not replace a
+    // password.
     let verify = call("/api/v1/auth/verify?token=T").basic("ada", PASSWORD).await;
     verify.expect(400).problem("conflicting_credentials");
     let tokens = format!("/api/v1/auth/tokens?token={token}");

@@ -97,7 +97,7 @@ async fn a_wrong_passkey_response_uses_up_the_challenge_and_starts_no_session() 
         let reply = log_in(&app, &body).await;
         assert_eq!(reply.status, 401, "violation {number} left its challenge valid");
     }
-    // Send the credential id of another user, with the user handle of each of the two users.
+    // Send the credential id of Eve's passkey, once with Ada's user handle and once with Eve's.
     for handle in [device.user_handle.clone(), foreign.user_handle.clone()] {
         let mut stolen = register(&ada).await;
         stolen.credential_id.clone_from(&foreign.credential_id);
@@ -241,7 +241,7 @@ async fn in_the_sign_up_mode_confirm_first_a_passkey_login_requires_a_confirmed_
     let strict = app.replica_with(|settings| settings.signup = Signup::ConfirmFirst).await;
     let body = device.log_in(&strict.anonymous()).await;
     log_in(&strict, &body).await.expect(403).problem("unconfirmed_account");
-    // The attempt has used the challenge up.
+    // The rejected login has used up the challenge.
     is_rejected(log_in(&app, &body).await);
 }
 

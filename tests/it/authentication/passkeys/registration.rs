@@ -168,7 +168,7 @@ async fn a_credential_id_cannot_be_registered_twice_even_by_another_user() {
         copy.credential_id.clone_from(&device.credential_id);
         let reply = create(client, &challenge, &copy.attest(&options)).await.expect(422).problem("invalid");
         assert_eq!(reply.field_errors(), [("/credential".to_owned(), "already_registered".to_owned())]);
-        // The attempt has used the challenge up.
+        // The rejected registration has used up the challenge.
         is_rejected(create(client, &challenge, &Device::new(&options, -7).attest(&options)).await);
     }
     assert_eq!((list(&ada).await.len(), list(&eve).await.len()), (1, 0));
@@ -220,7 +220,7 @@ async fn a_user_has_at_most_twenty_passkeys() {
     let credential = Device::new(&options, -7).attest(&options);
     create(&ada, &challenge, &credential).await.expect(507).problem("quota_exceeded");
     assert_eq!(list(&ada).await.len() as u64, MAX_PASSKEYS);
-    // The attempt has used the challenge up.
+    // The rejected registration has used up the challenge. A retry fails even after a passkey is removed.
     ada.delete(&format!("{PASSKEYS}/{}", first.id)).await.expect(204);
     is_rejected(create(&ada, &challenge, &credential).await);
 }

@@ -38,7 +38,7 @@ async fn a_passkey_is_accepted_as_the_second_factor_of_a_login_with_a_password()
     let token = reply.json()["mfa_token"].as_str().unwrap().to_owned();
     let begun = anonymous.post(OPTIONS).json(&json!({ "mfa_token": token })).await.expect(200).json();
     assert_eq!(begun["options"]["allowCredentials"].as_array().unwrap().len(), 1);
-    // The user is known, so the user handle may be missing.
+    // The `mfa_token` identifies the user, so the user handle may be missing.
     device.user_handle = None;
     let passkey = respond(&mut device, &anonymous, &token).await;
     let both = json!({ "mfa_token": token, "totp_code": "123456", "passkey": passkey });
@@ -65,7 +65,7 @@ async fn a_passkey_alone_logs_in_to_an_account_with_a_second_factor() {
     let (_, mut device) = sign_up(&app, "ada").await;
     let grant = log_in(&app, &device.log_in(&app.anonymous()).await).await.expect(200).json();
     let client = app.anonymous().with_grant(&grant);
-    // The session can be refreshed, like a session after a login with a second factor.
+    // The session can be refreshed, like a session that began with a password and a code.
     let refresh = json!({ "refresh_token": client.grant()["refresh_token"] });
     app.anonymous().post("/api/v1/auth/refresh").json(&refresh).await.expect(200);
 }

@@ -131,8 +131,8 @@ async fn an_expired_nonce_and_a_nonce_of_another_server_get_stale_true() {
     assert!(challenge(&stale).contains("stale=true"));
     fields.nonce = nonce(&stale);
     send(&app, &fields).await.expect(200);
-    // A response with a wrong password gets no `stale=true`, because the client must not repeat it with a new
-    // nonce.
+    // If the password is wrong, the challenge has no `stale=true`, because the client must not repeat the
+    // request with a new nonce.
     let wrong = Fields { password: "x".to_owned(), nonce: "x".to_owned(), ..fields };
     assert!(!challenge(&send(&app, &wrong).await.expect(401)).contains("stale"));
 }
@@ -157,7 +157,8 @@ async fn a_digest_response_with_a_wrong_value_is_refused() {
         Fields { nc: "1".to_owned(), ..fields.clone() },
         Fields { nc: "00000000".to_owned(), ..fields.clone() },
         Fields { password: text("token"), ..fields.clone() },
-        // A token that was not created for Digest, and the password of the account.
+        // The id and text of a token that was not created for Digest, and the name and password of the
+        // account.
         Fields { username: text("id"), password: text("token"), ..fields.clone() },
         Fields { username: "ada".to_owned(), password: PASSWORD.to_owned(), ..fields.clone() },
         Fields { username: fields.username.to_uppercase(), ..fields.clone() },
@@ -169,7 +170,7 @@ async fn a_digest_response_with_a_wrong_value_is_refused() {
         let reply = app.anonymous().get(TRIPS).header("authorization", malformed).await;
         reply.expect(401).problem("invalid_credentials");
     }
-    // The wrong responses have not used up the nonce count of the correct response.
+    // The rejected requests have not used up the nonce count of the valid request.
     send(&app, &fields).await.expect(200);
 }
 

@@ -40,8 +40,8 @@ async fn an_authenticator_app_takes_effect_only_after_its_confirmation() {
     assert_eq!(confirmed.json()["recovery_codes"].as_array().unwrap().len(), 10);
     assert_eq!(mfa_enabled(&ada).await, json!(true));
     mfa_token(&app.anonymous(), "ada").await;
-    // The secret is shown only once: a repeated enrolment has another secret.
     check_invalid_code(ada.post(CONFIRM).json(&json!({ "code": code })).await);
+    // The secret is shown only once: a repeated enrolment has another secret.
     assert_ne!(ada.post(TOTP).await.expect(200).json()["secret"], enrolment["secret"]);
 }
 

@@ -30,7 +30,8 @@ async fn each_recovery_code_logs_in_once_without_the_app() {
     assert_eq!(log_in_with(&app, &typed).await, 200);
     assert_eq!(log_in_with(&app, "aaaa-aaaa-aaaa-aaaa").await, 401);
     assert_eq!(remaining(&ada.client).await, json!(8));
-    // In the new session, the user removes the app on the lost phone. The next login needs no second factor.
+    // After a login with a recovery code, the user removes the app of the lost phone. The next login needs no
+    // second factor.
     let token = mfa_token(&app.anonymous(), "ada").await;
     let grant = complete(&app, &token, "recovery_code", &ada.recovery_codes[2]).await.expect(200).json();
     let client = app.anonymous().with_grant(&grant);

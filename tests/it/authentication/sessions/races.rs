@@ -160,8 +160,8 @@ async fn recording_token_usage_while_refresh_responses_are_lost_revokes_no_sessi
         assert_eq!(used, [true; 3]);
         assert!(flushed.iter().all(Result::is_ok));
         flush().await;
-        // Only the use of the access token from before the refresh is recorded. The successor is therefore
-        // unused, and the refresh token still works after its grace period of 30 s.
+        // Only the use of the access token from before the refresh is recorded. The successor of the refresh
+        // token is therefore unused, and the refresh token itself still works after its grace period of 30 s.
         replicas[0].clock.advance(TimeDelta::seconds(31));
         let (again, flushed) = join(refresh_concurrently(&replicas, 6, token), flush()).await;
         assert!(flushed.iter().all(Result::is_ok));

@@ -58,7 +58,7 @@ async fn a_refresh_whose_response_was_lost_can_be_repeated_months_later() {
     let lost = next(&app, &grant).await;
     app.clock.advance(TimeDelta::days(90));
     let again = next(&app, &grant).await;
-    assert_eq!(again["refresh_token"], lost["refresh_token"], "another successor");
+    assert_eq!(again["refresh_token"], lost["refresh_token"], "the repeated refresh returned another token");
     assert!(has_access(&app, &again).await);
     next(&app, &again).await;
 }
@@ -227,8 +227,8 @@ async fn a_refresh_token_of_a_later_generation_than_its_session_ends_the_session
 
 #[tokio::test]
 async fn the_last_seen_time_of_a_session_is_updated_by_refreshes_and_by_token_use() {
-    // Several servers would store the first use of the token right after the request, before the clock
-    // advances.
+    // Use one server. Several servers would store the first use of the token right after the request, before
+    // the clock advances.
     let app = TestApp::start().await.single().await;
     let ada = app.sign_up("ada").await;
     app.clock.advance(TimeDelta::hours(1));

@@ -19,8 +19,8 @@ async fn after_ten_wrong_passwords_each_failure_doubles_the_wait_up_to_15_minute
     let app = start().await;
     app.sign_up("ada").await;
     fail(&app, HOME, "ada", 10).await;
-    // Every 15 minutes, one counted failure expires. This happens for the first time during the first delay of
-    // 480 seconds, so this delay occurs twice.
+    // One counted failure expires every 15 minutes, for the first time during the first wait of 480 seconds.
+    // The next failure restores the former count, so this wait occurs twice.
     for expected in [30, 60, 120, 240, 480, 480, 900, 900] {
         assert_eq!(refused(login(&app, HOME, "ada", WRONG).await), expected);
         assert_eq!(refused(login(&app, HOME, "ada", PASSWORD).await), expected, "compared while blocked");
@@ -188,7 +188,7 @@ async fn a_successful_login_writes_no_throttle_bucket_and_the_buckets_of_unknown
     housekeeping::sweep(app.services().clone()).await;
     housekeeping::sweep(app.services().clone()).await;
     let rest = rows::throttle_buckets(&app).await;
-    assert!(rest <= 20, "{rest} rows after they were forgotten");
+    assert!(rest <= 20, "{rest} rows remain after they expired");
 }
 
 #[tokio::test]

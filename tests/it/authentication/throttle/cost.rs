@@ -73,8 +73,8 @@ async fn a_login_writes_throttle_buckets_only_after_a_failed_login_and_reads_non
         assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT"]);
     }
     // A failed login increments three counters: by account and address, by address, and by account. The next
-    // successful login resets the first counter. Before it changes a counter, each of the two logins checks
-    // again whether a counter is blocked.
+    // successful login resets the first counter. Each of these two logins checks again, before it changes the
+    // counters, whether a counter is blocked.
     assert_eq!(server.log_in(WRONG, 401).await, ["INSERT", "INSERT", "INSERT", "SELECT", "SELECT", "UPDATE"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["DELETE", "SELECT", "SELECT", "SELECT"]);
     assert_eq!(server.log_in(PASSWORD, 200).await, ["SELECT", "SELECT"]);

@@ -96,8 +96,8 @@ async fn base64_padding_and_whitespace_and_other_alphabets_are_rejected() {
             }
         }
     }
-    // The signature is valid, and only the alphabet differs. Because of the extra claim, the token contains
-    // `-` and `_`.
+    // Encode a valid token with other alphabets or with padding. The token has an extra claim, so that it
+    // contains `-` and `_`, in which the alphabets differ.
     let mut claims = scene.forge.claims();
     claims["note"] = json!("???>>>ÿÿÿ~~~");
     let valid = scene.forge.with_claims(&claims);

@@ -133,7 +133,7 @@ async fn the_private_key_is_stored_encrypted() {
     let plain = super::Forge::new(&app, ada.token()).await;
     let public = plain.point();
     assert_eq!(key.public_key, public);
-    // The PKCS #8 form of a P-256 key also contains the public point.
+    // An unencrypted P-256 private key in PKCS #8 form would contain the public point too.
     let encrypted = key.sealed_private_key;
     assert!(!encrypted.windows(16).any(|window| public.windows(16).any(|part| part == window)));
 }

@@ -43,7 +43,7 @@ enum Before {
     Trip,
     /// Two trips.
     Trips,
-    /// A cursor of the change feed. After the cursor, a trip is created, and another is created and deleted.
+    /// A cursor of the change feed. Then a trip is created, and another trip is created and deleted.
     Deleted,
     /// A trip with a share link.
     Shared,

@@ -84,7 +84,7 @@ async fn a_clock_that_is_a_year_ahead_for_75_seconds_causes_no_loss_of_data() {
         run_jobs(wrong).await;
         app.clock.advance(TimeDelta::seconds(75));
         run_jobs(wrong).await;
-        // Requests under the wrong clock don't treat cursors and keys as expired.
+        // Under the wrong clock, the server does not treat cursors and idempotency keys as expired.
         let again = wrong.log_in("ada").await;
         again.get(&format!("/api/v1/sync?cursor={cursor}")).await.expect(200);
         assert_eq!(post(&again, "k").await.expect(201).header("idempotency-replayed"), "true");
@@ -163,7 +163,7 @@ async fn the_previous_refresh_token_has_no_grace_period_after_the_clock_was_set_
         let first = app.sign_up("ada").await.grant().clone();
         let (code, second) = refresh(&app, &first).await;
         assert_eq!((code, status(&app, &second).await), (200, 200));
-        // The successor was used, and the grace period is over.
+        // The successor of the first refresh token was used. After 31 seconds, the grace period is over.
         app.clock.advance(TimeDelta::seconds(31));
         let app = if restarts { app.restart().await } else { app };
         app.clock.jump(TimeDelta::hours(-back));
@@ -187,7 +187,8 @@ async fn an_idempotency_key_claimed_under_a_fast_clock_is_usable_after_the_clock
         assert_eq!(again.header("idempotency-replayed"), "");
         assert_eq!(post(&ada, key).await.expect(201).header("idempotency-replayed"), "true");
     }
-    // The clocks of two replicas may differ a little while a request runs.
+    // A claim from less than 30 s in the future is valid, because the clocks of two replicas may differ a
+    // little.
     post(&ada, "c").await.expect(201);
     rows::reopen_keys(&app).await;
     rows::date_claims(&app, app.clock.now() + TimeDelta::seconds(29)).await;

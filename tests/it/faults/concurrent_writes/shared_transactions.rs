@@ -131,7 +131,7 @@ async fn only_the_functions_whose_deferred_writes_fail_are_rolled_back() {
                 match number % 9 {
                     // The database rejects this row: the owner does not exist.
                     0 => changes.push(trip_counters::Entity::insert(counter(1 << 90)).build(backend)),
-                    // No row matches.
+                    // The DELETE matches no row.
                     3 => changes
                         .push(trip_counters::Entity::delete_by_id(Uuid::from_u128(1 << 90)).build(backend)),
                     _ => {}

@@ -24,8 +24,8 @@ async fn read_times(client: &Client, count: usize) -> Vec<Duration> {
     times
 }
 
-/// Runs 50 searches and, at the same time, requests of another user and a background job. Asserts that the
-/// searches delay neither the requests nor the job.
+/// Runs 50 searches of `attacker` and, at the same time, requests of `other` and a background job. Asserts
+/// that the searches delay neither the requests nor the job.
 async fn attack(app: &TestApp, attacker: &Client, other: &Client, q: &str) {
     let before = read_times(other, 40).await;
     let list = format!("{TRIPS}?limit=1&q={}", encoded(q));

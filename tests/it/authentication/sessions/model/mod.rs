@@ -25,7 +25,7 @@ use steps::{Actor, Step, step};
 const REPLICAS: usize = 2;
 /// The user of each session. Every history has two sessions of one user, and one session of another user.
 const OWNERS: [usize; 3] = [0, 0, 1];
-/// A time after the grace period of the previous refresh token, in seconds.
+/// A wait that is longer than the grace period of the previous refresh token, in seconds.
 const PAST_GRACE_SECS: i64 = 31;
 
 /// The tokens that an actor holds.
@@ -34,7 +34,7 @@ struct HeldTokens {
     /// The index of the refresh token in [`Session::tokens`].
     token_index: usize,
     grant: Value,
-    /// The time at which the access token is rejected, including the clock tolerance.
+    /// The time from which the access token is rejected, including the clock tolerance.
     expires_at: i64,
 }
 
@@ -209,7 +209,7 @@ impl History<'_> {
             let verdict = session.rules.verdict(presented, *replica, now);
             if reply.status == 401 {
                 assert!(!matches!(verdict, Verdict::Accept(_)), "expected {verdict:?}, got a rejection");
-                // For a session that ended earlier, the response may be the more general error.
+                // If the session ended before these requests, the error may be `invalid_refresh_token`.
                 let may_be_unknown = !session.rules.is_active(now);
                 let code = &reply.json()["code"];
                 assert!(code == "session_revoked" || may_be_unknown && code == "invalid_refresh_token");
@@ -286,7 +286,8 @@ impl History<'_> {
         }
     }
 
-    /// Asserts that an active session has one newest token, and that older tokens revoke only that session.
+    /// Asserts that the newest refresh token of each active session is accepted, and that an older token ends
+    /// only its own session.
     async fn finish(mut self) {
         let tokens: HashSet<&String> = self.sessions.iter().flat_map(|session| &session.tokens).collect();
         assert_eq!(tokens.len(), self.sessions.iter().map(|session| session.tokens.len()).sum::<usize>());
@@ -308,7 +309,8 @@ impl History<'_> {
             // Mark the tokens as stolen: the steps below send an old refresh token, so the session need not stay
             // active.
             self.sessions[number].thief = Some(self.sessions[number].client.clone());
-            // The newest token may be accepted. The token before it is rejected. After that, every token is
+            // In an active session, the token that was just exchanged is accepted again within its grace
+            // period. An older token, if there is one, is rejected. After that, every token of the session is
             // rejected.
             for presented in [newest, newest.saturating_sub(1), newest] {
                 self.present(number, presented, &[1]).await;

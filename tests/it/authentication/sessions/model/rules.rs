@@ -34,9 +34,9 @@ pub(super) struct Rules {
     rotated_at: i64,
     /// The index of the newest refresh token whose access token was used.
     confirmed: usize,
-    /// For each replica, whether it received a request with that access token.
+    /// For each replica, whether it received a request with the access token of `confirmed`.
     seen_by: Vec<bool>,
-    /// Whether a use of that access token is recorded in the database, which all replicas read.
+    /// Whether a use of the access token of `confirmed` is recorded in the database, which all replicas read.
     is_recorded: bool,
 }
 

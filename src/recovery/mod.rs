@@ -40,8 +40,8 @@ pub enum RecoveryError {
     /// The code or token is not sufficient without a password.
     #[error("the password is required")]
     PasswordRequired,
-    /// Only the current password is accepted.
-    #[error("only the current password is accepted")]
+    /// The request sets a new password, but this change of the address requires the current password.
+    #[error("a new password is not accepted in place of the current password")]
     NewPasswordRefused,
     /// The account has no email address.
     #[error("the account has no email address")]

@@ -126,7 +126,7 @@ async fn an_unavailable_or_hanging_mail_server_delays_mails_but_no_request() {
 }
 
 #[tokio::test]
-async fn while_the_mail_server_is_unreachable_an_attempt_is_counted_only_for_the_mail_that_was_tried() {
+async fn while_the_mail_server_does_not_respond_an_attempt_is_counted_only_for_the_mail_that_was_tried() {
     // S-86
     let server = MailServer::start(Encryption::None, &[]).await;
     server.behave(Behaviour::Hang);

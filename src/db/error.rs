@@ -133,8 +133,8 @@ impl StoreError {
         matches!(self, Self::UniqueViolation(_) | Self::ForeignKeyViolation(_))
     }
 
-    /// Returns whether a connection broke. Excludes a timeout while waiting for a connection, because the
-    /// caller must not wait a second time.
+    /// Returns whether a connection broke or was not opened, so that another run on a new connection can
+    /// succeed. Excludes a timeout while waiting for a connection: another run would wait for as long again.
     pub(super) fn is_lost_connection(&self) -> bool {
         matches!(self, Self::Unavailable(Some(source)) if !is_pool_exhausted(source))
     }

@@ -190,7 +190,7 @@ pub trait ColumnValue<'a>: Sized {
     ///
     /// # Errors
     ///
-    /// [`TryGetError::Null`] if the value is NULL and the type is not an option.
+    /// [`TryGetError::Null`] if the value is NULL and the type is not an [`Option`].
     fn from_driver(row: &'a QueryResult, index: usize) -> Result<Self, TryGetError>;
 
     /// Converts a value of SQLite. Returns `None` if the value has another type.

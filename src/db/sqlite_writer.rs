@@ -350,7 +350,7 @@ async fn try_single(connection: &mut WriterConnection, job: &mut dyn Job) -> Res
 }
 /// Returns options that make a SQLite transaction take the write lock when it begins. A transaction that
 /// reads before it writes would otherwise fail with `SQLITE_BUSY_SNAPSHOT` if another transaction wrote in
-/// between, regardless of the busy timeout. Has no effect on a server.
+/// between, regardless of the busy timeout. The options have no effect on a database server.
 pub(super) fn immediate() -> TransactionOptions {
     TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// A file of the workspace: its path from the root with `/`, its text, and its text without comments, string
-/// literals and character literals.
+/// A file of the workspace: its path relative to the root of the workspace, with `/` as the separator, its text,
+/// and its text without comments, string literals and character literals.
 pub(super) struct Source {
     pub(super) path: String,
     pub(super) text: String,

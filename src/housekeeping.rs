@@ -115,7 +115,7 @@ async fn mark(app: App) {
     if let Err(error) = app.identity.mark(&app.db).await {
         tracing::debug!(
             causes = error_chain(&error),
-            "failed to record the generation of the database in the data directory"
+            "failed to raise the generation of the database or to record it in the data directory"
         );
     }
 }

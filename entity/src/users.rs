@@ -11,8 +11,8 @@ pub struct Model {
     pub id: Uuid,
     /// The address as entered.
     pub email: Option<String>,
-    /// The canonical form of the address, which is unique. If another account already has this key, or if the
-    /// form is too long, a migration has stored a text without an `@` instead.
+    /// The canonical form of the address, which is unique. If the form was too long, or if another account kept
+    /// it, a migration stored a text without an `@` here, which no login finds.
     pub email_key: Option<String>,
     pub email_verified: bool,
     pub username: Option<String>,

@@ -145,11 +145,11 @@ pub async fn open(url: &str) -> Result<Db, OpenError> {
     Ok(Db { backend, lane: Lane::default(), writes: Arc::default() })
 }
 
-/// Opens the SQLite database at `url` and migrates its schema, without a journal and without syncs. No other process
-/// may use the file. After an error or a crash the file is damaged, and the caller must delete it. The caller
-/// must sync the file before using it as a database.
+/// Opens the SQLite database at `url` without a journal and without syncs, and migrates its schema. No other
+/// process may use the file. After an error or a crash the file is possibly damaged, and the caller must delete it.
+/// The caller must sync the file before it takes the place of another database.
 ///
-/// A statement that changes most rows takes half as long as in WAL mode, which writes each page twice.
+/// A statement that changes most rows of a table takes half as long as in WAL mode, which writes each page twice.
 ///
 /// # Errors
 ///

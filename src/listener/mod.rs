@@ -247,8 +247,8 @@ pub struct Server {
 
 impl Server {
     /// Serves `endpoint` on `listener` until `stop` resolves. On each connection, first reads the header that
-    /// `proxy_protocol` requires, and then does the handshake of `tls`. After `stop`, lets requests in
-    /// progress finish for [`Limits::grace`] and aborts the rest.
+    /// `proxy_protocol` requires, and then does the handshake of `tls`. After `stop`, waits at
+    /// most [`Limits::grace`] for the requests in progress, and then aborts the connections that are still open.
     ///
     /// # Errors
     ///

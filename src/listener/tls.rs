@@ -135,8 +135,8 @@ pub fn tls(certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>, ServerErr
 /// The first bytes of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The stream that hyper reads and writes: a plain or a TLS connection. Records in the connection's
-/// [`Activity`] whether the client uses HTTP/2.
+/// The stream that hyper reads and writes: a plain or a TLS connection. When hyper reads, the stream also
+/// notes in the connection's [`Activity`] whether the client uses HTTP/2.
 pub(super) struct Stream {
     io: Io,
     activity: Arc<Activity>,

@@ -247,8 +247,8 @@ impl PersonalTokensApi {
 
     /// Remove a personal access token
     ///
-    /// Removes a token, for example one that was lost. This server rejects the token immediately; all other
-    /// replicas of the server reject it within a second.
+    /// Removes a token, for example one that was lost. The replica that handles the request rejects the token
+    /// immediately; all other replicas reject it within a second.
     ///
     /// - 404 `not_found`: the user has no token with this id. List the tokens again.
     #[oai(path = "/tokens/:id", method = "delete", operation_id = "delete_personal_token")]

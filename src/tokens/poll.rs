@@ -25,7 +25,8 @@ pub(super) async fn read_changes(
     let id = epoch.observe(changes.epoch);
     if epoch.is_new(id) {
         tracing::warn!("a new feed epoch has begun, for example because a backup was restored");
-        // After a restore, new revocations can get numbers that were read before. Read all revocations again.
+        // After a restore, a new revocation can get a number that earlier polls have passed already. Therefore
+        // read all revocations again.
         revocations.restart_polls();
         revocations.finish_poll(db, revocations.begin_poll(), None).await?;
     } else {

@@ -87,7 +87,7 @@ pub fn without_session(user: Uuid, now: DateTime<Utc>) -> Revocation {
 pub(super) struct Revocations {
     /// The time until which all tokens of a subject are rejected, in Unix seconds.
     all_tokens: [RwLock<HashMap<Uuid, u32>>; SHARDS],
-    /// The subjects of which only the tokens that were minted before a given time are rejected.
+    /// The revocations, by subject, that reject only the tokens that were minted before a given time.
     older_tokens: RwLock<HashMap<Uuid, Revocation>>,
     /// Incremented with each new entry. A token that was checked at this revision needs no further check.
     revision: AtomicU64,

@@ -57,7 +57,7 @@ pub struct ProblemBody {
     pub status: u16,
     /// What happened, as a sentence that an app can show to its user.
     pub detail: String,
-    /// The kind of problem, for programs. Stable; the list may grow.
+    /// The kind of problem, for programs. Existing codes never change; the list of codes may grow.
     pub code: String,
     /// The id of this request, which the server's log contains too.
     pub request_id: String,

@@ -64,11 +64,11 @@ fn complete_body(response: &[u8]) -> Result<Option<&[u8]>, Error> {
     Ok(rest.get(4..4 + length))
 }
 
-/// Returns the text at a JSON pointer (RFC 6901).
+/// Returns the string at a JSON pointer (RFC 6901).
 ///
 /// # Errors
 ///
-/// If the value at the pointer is absent or is not a text.
+/// If the value at the pointer is absent or is not a string.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, Error> {
     value.pointer(pointer).and_then(Value::as_str).ok_or_else(|| format!("no {pointer}").into())
 }

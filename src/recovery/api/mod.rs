@@ -222,8 +222,8 @@ impl RecoveryApi {
     /// Choose a new password
     ///
     /// Sets a new password with the code from an email, or with the token from its link, and confirms the
-    /// address. All sessions of the account end: this server rejects their access tokens immediately, and all
-    /// other replicas of the server reject them within a second. Log the user in with the new password. If the
+    /// address. All sessions of the account end: the replica that handles the request rejects their access
+    /// tokens immediately, and all other replicas within a second. Log the user in with the new password. If the
     /// account requires a second factor, this login requires it too. If the address was never confirmed
     /// before, another person may have set up the account: its second factors, passkeys and personal tokens
     /// are removed.

@@ -203,8 +203,8 @@ impl ManageSessionsApi {
     /// Log out all other devices
     ///
     /// Ends all sessions of the user except the session of this request, for example when the user no longer
-    /// trusts another device. This server rejects the access tokens of the ended sessions immediately; all
-    /// other replicas of the server reject them within a second.
+    /// trusts another device. The replica that handles the request rejects the access tokens of the ended
+    /// sessions immediately; all other replicas reject them within a second.
     ///
     /// Also succeeds if there is no other session.
     #[oai(
@@ -220,9 +220,9 @@ impl ManageSessionsApi {
 
     /// Log out one device
     ///
-    /// Ends one session of the user, for example the session on a lost phone. This server rejects the access
-    /// tokens of the session immediately; all other replicas of the server reject them within a second. Also
-    /// succeeds if the session has already ended.
+    /// Ends one session of the user, for example the session on a lost phone. The replica that handles the
+    /// request rejects the access tokens of the session immediately; all other replicas reject them within a
+    /// second. Also succeeds if the session has already ended.
     ///
     /// - 404 `not_found`: the user has no session with this id, or it ended more than a week ago. List the sessions again.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "Tag::Account")]

@@ -81,12 +81,12 @@ impl TokenApi {
 impl TokenApi {
     /// Get an access token with a password
     ///
-    /// Issues an access token for Basic credentials. This operation is for scripts: it creates no session, so
-    /// there is no refresh token. After the access token has expired, send the password again. Apps use
-    /// `POST /api/v1/auth/login` instead. The request has no body.
+    /// Issues an access token for Basic credentials: the email address or username, and the password. This
+    /// operation is for scripts: it creates no session, so there is no refresh token. After the access token has
+    /// expired, send the password again. Apps use `POST /api/v1/auth/login` instead. The request has no body.
     ///
-    /// - 401 `invalid_credentials`: the identifier is unknown, or the password is wrong. A token is not
-    ///   accepted in place of the user name or the password.
+    /// - 401 `invalid_credentials`: the email address or username is unknown, or the password is wrong. A token
+    ///   is not accepted in place of either.
     /// - 401 `mfa_required`: the password is correct, but the account requires a second factor. Use
     ///   `POST /api/v1/auth/login` instead.
     /// - 401 `unauthenticated`: the request has no Basic credentials, for example because it has a `Bearer`

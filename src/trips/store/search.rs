@@ -30,9 +30,9 @@ use crate::db::{StoreError, Tx, with_indexes};
 /// The numbers of candidates that the successive statements of a search in the default order read; the last
 /// number is repeated. The first numbers are small, because a frequent text fills a page with few candidates.
 const BATCHES: [usize; 3] = [64, 256, 1024];
-/// The maximum number of candidates of a search in an order other than the default order. Such a search
-/// compares all its candidates before it reads the page. If there are more candidates than this maximum, the
-/// search instead compares each trip in the order of the list, until the page is full.
+/// The maximum number of candidates of a search in an order other than the default order. Up to this number, the
+/// search looks for the text in all candidates before it reads the page. If there are more candidates, the search
+/// looks for the text in one trip after another, in the order of the list, until the page is full.
 const CANDIDATES_MAX: usize = 2048;
 
 /// Reads a page of the trips that contain `q`.

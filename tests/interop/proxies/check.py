@@ -63,7 +63,7 @@ def nginx(folder, port, upstream):
 
 def caddy(folder, port, upstream):
     cert, key = certificate(folder)
-    # Without the certificate, Caddy would ask a certificate authority for one.
+    # Without the certificate, Caddy would issue one from its own local authority, which the test does not trust.
     block = replace(recipe("caddyfile"), ("trips.example {", f"localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {cert} {key}"),
                     ("127.0.0.1:8080", upstream))
     (folder / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + block)

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::{TRIPS, UNKNOWN_ID, count_status, create_trip, etag, field_error, path};
 use crate::harness::TestApp;
 
-/// UUIDs that a client must not use for a new trip: other versions, another variant, nil and max.
+/// UUIDs that a client must not use for a new trip, because they are not UUIDv7: version 4, another variant, nil
+/// and max.
 const INVALID_IDS: [&str; 4] = [
     "01890a5d-ac96-474b-bcce-b302099a8057",
     "01890a5d-ac96-774b-ccce-b302099a8057",

@@ -59,7 +59,8 @@ from summary import print_summary
 from upgrades import Front
 
 REPLICAS = 3
-# After the last fault, wait until writes with an unknown outcome have ended: a statement waits up to 10 seconds.
+# After the last fault, wait until writes with an unknown outcome have ended. The database rolls back a transaction that
+# has waited 10 seconds for its next statement.
 SETTLE_SECS = 12
 PAUSE_SECS, SHORT_PAUSE_SECS = (4, 8), (2, 3)
 ENGINES = {"postgres": PostgresCluster, "galera": GaleraCluster}

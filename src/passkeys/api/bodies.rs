@@ -58,7 +58,7 @@ pub struct PasskeyProof {
 pub struct PasskeyBody {
     /// Id of the passkey.
     id: Uuid,
-    /// Name that the user chose, or `Passkey`.
+    /// Name that the user chose. `Passkey` if the user chose none.
     name: String,
     /// Time when the passkey was registered.
     #[serde(serialize_with = "serialize_instant")]

@@ -17,7 +17,7 @@ use crate::replicas;
 /// Why a command on backups fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageBackupsError {
-    /// The backup can't be made, read or restored. If a check of the backup failed, nothing was changed.
+    /// The backup can't be created, read or restored. If a check of the backup failed, nothing was changed.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// A server uses the database.

@@ -11,7 +11,7 @@ use super::stop_bodies::{StopList, StopsJson};
 use crate::trips::{BorrowedTrip, Trip};
 use crate::web::json::{serialize_date, serialize_instant, try_to_vec};
 
-/// The length of most trips without stops as JSON, in bytes.
+/// The space for each trip of a page, in bytes of JSON: enough for a trip with short notes and without stops.
 const TYPICAL_LEN: usize = 450;
 
 /// A trip.

@@ -102,8 +102,7 @@ async fn the_code_from_the_mail_of_a_sign_up_sets_only_the_password_of_that_sign
 }
 
 #[tokio::test]
-async fn the_link_in_a_sign_up_mail_requires_a_password_and_ignores_the_password_of_a_stranger_who_signed_up()
-{
+async fn the_link_in_a_sign_up_mail_requires_a_password_and_does_not_set_the_password_of_that_sign_up() {
     // S-80
     let app = confirm_first().await;
     pending_mail(&app, OLD_PASSWORD).await;
